@@ -1,0 +1,29 @@
+//! Content addresses, canonical event blocks and chains.
+//!
+//! Every event of the store has a *block*: its canonical DAG-CBOR bytes. The block's sha2-256
+//! digest, as a CID, is the event's content address, and each event names the CID of the event
+//! before it in its stream. So whoever keeps one CID elsewhere can prove later that the stream's
+//! history up to there was not altered, cut, reordered or replaced.
+//!
+//! - [`EventCid`] is the address of one event's block; [`Cid`] is any content address.
+//! - [`EventBlock`] encodes and decodes a block; its format is in `docs/format/event-block.md`.
+//! - [`ChainVerifier`] verifies one stream, event by event.
+//! - [`dag_cbor`] encodes and decodes any other serde type, with limits.
+//!
+//! Nothing here reads or writes files, asks for the time or starts a task.
+
+mod block;
+mod cbor;
+mod chain;
+pub mod dag_cbor;
+mod event_cid;
+
+pub use cid::Cid;
+
+pub use crate::block::{
+    BLOCK_FORMAT_VERSION, BlockError, BlockErrorKind, EventBlock, MetadataIter, MetadataRef,
+    encode_metadata,
+};
+pub use crate::cbor::CborFault;
+pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainVerifier};
+pub use crate::event_cid::{CidError, DAG_CBOR_CODE, EventCid, SHA2_256_CODE, cid_of_dag_cbor};

@@ -1,0 +1,21 @@
+//! What the crate promises, one test for each promise.
+//!
+//! `blocks` hold the event block against the field's general codec and against broken bytes,
+//! `chains` break chains in every way, `codec` and `ipld_fixtures` test general DAG-CBOR, `golden`
+//! keeps version 1 of the block format as it is.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod blocks;
+mod broken_blocks;
+mod chains;
+mod cids;
+mod codec;
+mod golden;
+mod hex;
+mod ipld_fixtures;
+mod sample;
