@@ -1,0 +1,44 @@
+//! What an adapter opens: one log and any number of buckets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError};
+
+/// An open store.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// The log of all events.
+    fn log(&self) -> Arc<dyn EventLog>;
+
+    /// Opens a bucket; makes it with these settings where it does not exist.
+    ///
+    /// # Errors
+    /// `Invalid` where it exists with other settings, naming the difference; `Unavailable`,
+    /// `Closed`, `Integrity`.
+    async fn bucket(
+        &self,
+        ctx: &Context,
+        name: &BucketName,
+        settings: BucketSettings,
+    ) -> Result<Arc<dyn Bucket>, BucketError>;
+
+    /// The names and settings of all buckets, by name.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`, `Integrity`.
+    async fn buckets(
+        &self,
+        ctx: &Context,
+    ) -> Result<Vec<(BucketName, BucketSettings)>, BucketError>;
+
+    /// Ends writing, waits for what is under way, and frees what the store holds. Later calls to
+    /// its ports get `Closed`. Closing twice is no error.
+    ///
+    /// # Errors
+    /// Where what was acknowledged could not be brought to rest properly; nothing that was
+    /// acknowledged is lost by it.
+    async fn close(&self) -> Result<(), EventLogError>;
+}
