@@ -1,0 +1,342 @@
+//! The one that writes changes of buckets: it decides them in order, and makes a group of them
+//! durable before it answers any.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_store::{BucketError, Clock, Context, Key, Operation, PortError, Revision, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::buckets::catalog::Catalog;
+use crate::buckets::change::{Change, encode, head_entry, kind_of};
+use crate::buckets::compaction::Compaction;
+use crate::buckets::expiry::{Expiries, Watchers};
+use crate::buckets::reader::Reader;
+use crate::directory::Directory;
+use crate::error::EngineError;
+use crate::index::Slot;
+use crate::index::key::IndexKey;
+use crate::journal::State;
+use crate::journal::record::{FIRST_OF_COMMIT, LAST_OF_COMMIT, MOVED, Place};
+use crate::journal::writer::{FlushError, JournalWriter, NewRecord};
+use crate::keeper::Keeper;
+use crate::writer_thread::Committer;
+
+/// What is asked of the writer.
+pub(crate) enum Request {
+    /// To change a key.
+    Change(Box<ChangeRequest>),
+    /// To record purges of the bucket's values that are over; answered when that is done.
+    Sweep {
+        bucket: u16,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A change of a key.
+pub(crate) struct ChangeRequest {
+    pub(crate) ctx: Context,
+    pub(crate) bucket: u16,
+    pub(crate) key: Key,
+    pub(crate) operation: Operation,
+    pub(crate) value: Bytes,
+    /// How long the value lives.
+    pub(crate) ttl: Option<std::time::Duration>,
+    /// The revision that the key's value must have; 0: it must have none.
+    pub(crate) expected: Option<Revision>,
+    pub(crate) answer: oneshot::Sender<Result<Revision, BucketError>>,
+}
+
+/// What writers and readers of buckets share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) reader: Reader,
+    pub(crate) catalog: Catalog,
+    pub(crate) expiries: Expiries,
+    pub(crate) watchers: Watchers,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The state of the writer's thread.
+pub(crate) struct BucketWriter {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: JournalWriter,
+    pub(crate) keeper: Keeper,
+    pub(crate) state: State,
+    pub(crate) compaction: Compaction,
+    group: Group,
+    /// Its lock is held until the last writer has ended.
+    _directory: Arc<Directory>,
+}
+
+#[derive(Default)]
+struct Group {
+    /// Keys that the group changed, as they are then.
+    changed: HashMap<IndexKey, Change>,
+    entries: Vec<(IndexKey, Slot)>,
+    /// Revisions given out so far.
+    changes: u64,
+    /// Dropped, and so answered, when the group is done.
+    swept: Vec<oneshot::Sender<()>>,
+    answers: Vec<(
+        oneshot::Sender<Result<Revision, BucketError>>,
+        Result<Revision, BucketError>,
+    )>,
+}
+
+impl BucketWriter {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        writer: JournalWriter,
+        keeper: Keeper,
+        state: State,
+        directory: Arc<Directory>,
+    ) -> Self {
+        Self {
+            shared,
+            writer,
+            keeper,
+            state,
+            compaction: Compaction::default(),
+            group: Group::default(),
+            _directory: directory,
+        }
+    }
+
+    fn decide(&mut self, request: &ChangeRequest) -> Result<Revision, BucketError> {
+        if let Some(closed) = self.shared.reader.journal.closed() {
+            return Err(closed.into());
+        }
+        if request.ctx.is_expired(&*self.shared.clock) {
+            return Err(BucketError::deadline_passed("the change"));
+        }
+        self.begin()?;
+        let now = self.now();
+        self.sweep(request.bucket, now)?;
+        let last = self.last(request.bucket, &request.key)?;
+        let value = last.as_ref().filter(|change| change.has_value(now));
+        let actual = value.map_or(Revision::NONE, |change| change.entry.revision);
+        if let Some(expected) = request.expected
+            && expected != actual
+        {
+            let key = request.key.clone();
+            return Err(BucketError::revision_conflict(key, expected, actual));
+        }
+        let expires_at = request.ttl.map(|ttl| now.saturating_add(ttl));
+        let change = NewChange {
+            bucket: request.bucket,
+            key: &request.key,
+            operation: request.operation,
+            value: &request.value,
+            expires_at,
+        };
+        Ok(self.write(&change, last.as_ref(), now))
+    }
+
+    /// Begins a group where none is begun.
+    pub(crate) fn begin(&mut self) -> Result<(), EngineError> {
+        self.writer.begin()
+    }
+
+    /// The store's time, which never goes back along the journal.
+    pub(crate) fn now(&self) -> Timestamp {
+        let reached = Timestamp::from_micros(self.writer.reached().stored_at);
+        self.shared.clock.now().max(reached)
+    }
+
+    /// Records a purge for each value of the bucket that is over, if anyone has to be told.
+    fn sweep(&mut self, bucket: u16, now: Timestamp) -> Result<(), EngineError> {
+        while let Some(key) = self.shared.expiries.take_due(bucket, now) {
+            let Some(last) = self.last(bucket, &key)? else {
+                continue;
+            };
+            if last.entry.operation == Operation::Put && last.is_over(now) {
+                self.purge(&last, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the end of a value.
+    pub(crate) fn purge(&mut self, last: &Change, now: Timestamp) {
+        let change = NewChange {
+            bucket: last.bucket,
+            key: &last.entry.key,
+            operation: Operation::Purge,
+            value: &[],
+            expires_at: None,
+        };
+        self.write(&change, Some(last), now);
+    }
+
+    /// The key's last change, counting the group's own.
+    pub(crate) fn last(&self, bucket: u16, key: &Key) -> Result<Option<Change>, EngineError> {
+        let index_key = IndexKey::entry(u32::from(bucket), key.as_str());
+        match self.group.changed.get(&index_key) {
+            Some(change) => Ok(Some(change.clone())),
+            None => self.shared.reader.last(bucket, key),
+        }
+    }
+
+    fn write(&mut self, new: &NewChange<'_>, last: Option<&Change>, now: Timestamp) -> Revision {
+        let expiries = &self.shared.expiries;
+        if let Some(end) = last.and_then(|change| change.entry.expires_at) {
+            expiries.remove(new.bucket, new.key, end);
+        }
+        if let Some(end) = new.expires_at {
+            expiries.add(new.bucket, new.key, end);
+        }
+        self.group.changes += 1;
+        let revision = Revision::new(self.writer.reached().sequence + self.group.changes);
+        // What a purge ends is never asked for again, so nothing leads there.
+        let previous = match (new.operation, last) {
+            (Operation::Purge, _) | (_, None) => Place::NONE,
+            (_, Some(last)) => last.place,
+        };
+        let change = Change {
+            bucket: new.bucket,
+            entry: cim_store::Entry {
+                key: new.key.clone(),
+                value: Bytes::copy_from_slice(new.value),
+                revision,
+                operation: new.operation,
+                stored_at: now,
+                expires_at: new.expires_at,
+            },
+            place: Place::NONE,
+            previous,
+        };
+        self.append(change, 0);
+        revision
+    }
+
+    /// Writes again, at the end of the journal, what is left of a key: its changes, newest first.
+    pub(crate) fn move_changes(&mut self, kept: Vec<Change>) {
+        let mut previous = Place::NONE;
+        for mut change in kept.into_iter().rev() {
+            change.previous = previous;
+            previous = self.append(change, MOVED);
+        }
+    }
+
+    /// Adds a change's record to the group.
+    fn append(&mut self, mut change: Change, flags: u8) -> Place {
+        let entry = &change.entry;
+        let record = NewRecord {
+            kind: kind_of(entry.operation),
+            flags: flags | FIRST_OF_COMMIT | LAST_OF_COMMIT,
+            sequence: entry.revision.get(),
+            stored_at: entry.stored_at.as_micros(),
+            previous: change.previous,
+            number: u64::from(change.bucket),
+        };
+        let place = self.writer.push(record, |buffer| {
+            encode(&entry.key, &entry.value, entry.expires_at, buffer);
+        });
+        let indexed = head_entry(change.bucket, &entry.key, entry.revision, place);
+        self.group.entries.push(indexed);
+        change.place = place;
+        self.group.changed.insert(indexed.0, change);
+        place
+    }
+}
+
+struct NewChange<'a> {
+    bucket: u16,
+    key: &'a Key,
+    operation: Operation,
+    value: &'a [u8],
+    expires_at: Option<Timestamp>,
+}
+
+impl Committer for BucketWriter {
+    type Request = Request;
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Change(request) => {
+                if request.answer.is_closed() {
+                    return; // whoever asked does not wait any more, and nothing was promised
+                }
+                let decided = self.decide(&request);
+                self.group.answers.push((request.answer, decided));
+            }
+            Request::Sweep { bucket, done } => {
+                let now = self.now();
+                if self.shared.reader.journal.closed().is_none()
+                    && let Err(error) = self.begin().and_then(|()| self.sweep(bucket, now))
+                {
+                    // Nobody waits for this; the next change of the bucket meets the same error.
+                    tracing::warn!(%error, "the end of a value could not be recorded");
+                }
+                self.group.swept.push(done);
+            }
+        }
+    }
+
+    fn gathered(&self) -> usize {
+        self.writer.gathered()
+    }
+
+    fn commit(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if self.writer.gathered() == 0 {
+            for (answer, decided) in group.answers {
+                let _ = answer.send(decided);
+            }
+            return;
+        }
+        if let Err(error) = self.writer.flush() {
+            for (answer, _) in group.answers {
+                let _ = answer.send(Err(refusal(&error)));
+            }
+            return;
+        }
+        let index = &self.shared.reader.index;
+        let full = index.apply(group.entries, 0, self.writer.reached());
+        self.writer.publish();
+        for (answer, decided) in group.answers {
+            let _ = answer.send(decided);
+        }
+        for (segment, last) in self.writer.take_sealable() {
+            self.keeper.seal(segment, last);
+            self.compaction.note_growth();
+        }
+        if index.is_broken() {
+            let because = "its index is damaged; opening it again rebuilds it".to_owned();
+            self.shared.reader.journal.close(Some(because));
+        } else if full {
+            self.keeper.freeze(index);
+        }
+    }
+
+    fn tidy(&mut self) -> bool {
+        self.compact()
+    }
+
+    fn finish(mut self) -> Result<(), EngineError> {
+        self.shared.reader.journal.close(None);
+        let finished = self.writer.finish();
+        self.keeper.finish(&self.shared.reader.index);
+        finished
+    }
+
+    fn refuse(request: Request) {
+        if let Request::Change(request) = request {
+            let _ = request.answer.send(Err(EngineError::closed().into()));
+        }
+    }
+}
+
+fn refusal(error: &FlushError) -> BucketError {
+    match error {
+        FlushError::NotStored(error) => PortError::from(error.again()),
+        FlushError::Unknown(error) => BucketError::unknown(
+            "a flush failed, so the change may be stored or not, \
+             and the store is closed for writing",
+        )
+        .with_source(error.again())
+        .with_hint("open the store again and get the key"),
+    }
+}

@@ -1,0 +1,211 @@
+//! The directory of a store: its format file, and the lock that keeps other processes out.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use cim_store::IdGenerator;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::checked_file;
+use crate::disk::Disk;
+use crate::error::EngineError;
+use crate::journal::record::Salt;
+
+/// The format that this program writes. `docs/format/directory.md` tells the versions apart.
+pub(crate) const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "cim-store.json";
+const LOCK_FILE: &str = "lock";
+
+/// What the format file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FormatFile {
+    /// Always `cim-store-embedded`.
+    kind: String,
+    format: u32,
+    store: Uuid,
+    /// False until everything that an empty store has is in place.
+    ready: bool,
+}
+
+/// A store's directory, locked.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) store: Uuid,
+    /// Whether the store has been made by this opening and still needs its first files.
+    pub(crate) fresh: bool,
+    /// Released when it is dropped.
+    _lock: File,
+}
+
+impl Directory {
+    /// Locks the directory and reads its format file; makes both where there is nothing yet.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        must_exist: bool,
+        ids: &dyn IdGenerator,
+    ) -> Result<Self, EngineError> {
+        let path = std::path::absolute(path).map_err(EngineError::io("find", path))?;
+        let format_path = path.join(FORMAT_FILE);
+        if !has_store(disk, &path)? && must_exist {
+            return Err(EngineError::Missing { path });
+        }
+        create_dir(disk, &path)?;
+        let lock = lock(&path)?;
+        // Only what is seen under the lock counts: another process may have made the store since.
+        let format = if has_store(disk, &path)? {
+            read_format(disk, &format_path)?
+        } else {
+            let format = FormatFile {
+                kind: "cim-store-embedded".into(),
+                format: FORMAT,
+                store: ids.next_uuid(),
+                ready: false,
+            };
+            checked_file::write(disk, &format_path, &format)?;
+            format
+        };
+        Ok(Self {
+            path,
+            store: format.store,
+            fresh: !format.ready,
+            _lock: lock,
+        })
+    }
+
+    /// Records that an empty store is complete. Nothing was acknowledged before.
+    pub(crate) fn mark_ready(&self, disk: &dyn Disk) -> Result<(), EngineError> {
+        let format = FormatFile {
+            kind: "cim-store-embedded".into(),
+            format: FORMAT,
+            store: self.store,
+            ready: true,
+        };
+        checked_file::write(disk, &self.path.join(FORMAT_FILE), &format)
+    }
+
+    /// What every record's checksum begins with, so that records of other stores don't check.
+    pub(crate) fn salt(&self) -> Salt {
+        Salt(crc32c::crc32c(self.store.as_bytes()))
+    }
+}
+
+/// Whether there is a store in the directory. Refuses one that holds something else.
+fn has_store(disk: &dyn Disk, path: &Path) -> Result<bool, EngineError> {
+    let not_a_store = |what: String| EngineError::NotAStore {
+        path: path.to_owned(),
+        what,
+    };
+    let names = match disk.list(path) {
+        Ok(names) => names,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(not_a_store("it is a file".into()));
+        }
+        Err(error) => return Err(EngineError::io("list", path)(error)),
+    };
+    if names.iter().any(|name| name == FORMAT_FILE) {
+        return Ok(true);
+    }
+    // A format file that was never put into its place holds nothing that counts.
+    let known = |name: &String| name == LOCK_FILE || *name == format!("{FORMAT_FILE}.new");
+    match names.iter().find(|name| !known(name)) {
+        Some(name) => Err(not_a_store(format!(
+            "it holds `{name}` and no {FORMAT_FILE}"
+        ))),
+        None => Ok(false),
+    }
+}
+
+/// Makes the directory and those above it, durably.
+fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), EngineError> {
+    let missing = |path: &&Path| {
+        disk.list(path)
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    };
+    let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    disk.create_dir(path)
+        .map_err(EngineError::io("make the directory", path))?;
+    for parent in made.into_iter().rev().filter_map(Path::parent) {
+        disk.sync_dir(parent)
+            .map_err(EngineError::io("flush", parent))?;
+    }
+    Ok(())
+}
+
+fn read_format(disk: &dyn Disk, path: &Path) -> Result<FormatFile, EngineError> {
+    // The version is looked at first: a newer format may have other fields.
+    #[derive(Deserialize)]
+    struct Version {
+        kind: String,
+        format: u32,
+    }
+    let version: Version = checked_file::read(disk, path)?;
+    let directory = || path.parent().unwrap_or(path).to_owned();
+    if version.kind != "cim-store-embedded" {
+        let what = format!("its {FORMAT_FILE} is of kind `{}`", version.kind);
+        return Err(EngineError::NotAStore {
+            path: directory(),
+            what,
+        });
+    }
+    if version.format > FORMAT {
+        let found = version.format;
+        return Err(EngineError::Newer {
+            path: directory(),
+            found,
+            known: FORMAT,
+        });
+    }
+    checked_file::read(disk, path)
+}
+
+/// Takes the lock, which the system releases when the process ends, however it ends.
+fn lock(directory: &Path) -> Result<File, EngineError> {
+    let path = directory.join(LOCK_FILE);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(EngineError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // The holder's name is a help, not a condition.
+            let _ = file.read_to_string(&mut holder);
+            let holder = holder.lines().next().unwrap_or_default();
+            let holder = if holder.is_empty() {
+                "another process"
+            } else {
+                holder
+            };
+            return Err(EngineError::Held {
+                path: directory.to_owned(),
+                holder: holder.into(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(EngineError::io("lock", &path)(error)),
+    }
+    let program = std::env::current_exe().ok();
+    let program = program
+        .as_deref()
+        .and_then(Path::file_name)
+        .unwrap_or_default();
+    let name = format!(
+        "process {} ({})\n",
+        std::process::id(),
+        program.to_string_lossy()
+    );
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(name.as_bytes()))
+        .map_err(EngineError::io("write", &path))?;
+    Ok(file)
+}

@@ -1,0 +1,196 @@
+//! Reading the log in the order of positions.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use cim_store::{EventFilter, EventLogError, LogQuery, Position, RecordedEvent, TimeBasis};
+use futures_core::Stream;
+
+use crate::error::EngineError;
+use crate::events::record::{EVENT, decode};
+use crate::journal::Journal;
+use crate::journal::record::Place;
+use crate::journal::scan::Scan;
+use crate::journal::segment::{FIRST_OFFSET, Segment, Waypoint};
+
+/// Delivers the events of the log that a query means, up to an end.
+#[derive(Debug)]
+pub(crate) struct LogRead {
+    journal: Arc<Journal>,
+    scan: Scan,
+    filter: Option<EventFilter>,
+    /// The last position that was looked at.
+    pub(crate) last: u64,
+    /// Events up to here are passed over.
+    after: u64,
+    /// The position that the read ends with.
+    until: u64,
+    left: u64,
+    subject: String,
+}
+
+impl LogRead {
+    /// A read up to what is flushed now.
+    pub(crate) fn new(journal: Arc<Journal>, query: LogQuery) -> Result<Self, EventLogError> {
+        let reached = journal.reached();
+        let after = query.after.get();
+        let from = find_start(&journal, &query.filter, after)?;
+        let scan = Scan::new(journal.segments(), from.place, reached.end);
+        Ok(Self {
+            scan,
+            filter: (!query.filter.is_all()).then_some(query.filter),
+            last: from.before,
+            after,
+            until: reached.sequence,
+            left: query.limit.unwrap_or(u64::MAX),
+            subject: String::new(),
+            journal,
+        })
+    }
+
+    /// Goes on to what has been flushed meanwhile.
+    pub(crate) fn extend(&mut self) {
+        let reached = self.journal.reached();
+        self.scan = Scan::new(self.journal.segments(), self.scan.place(), reached.end);
+        self.until = reached.sequence;
+    }
+
+    fn next_event(&mut self) -> Result<Option<RecordedEvent>, EngineError> {
+        while self.left > 0 {
+            let Some((header, body)) = self.scan.next_record()? else {
+                return if self.last < self.until {
+                    Err(self.short())
+                } else {
+                    Ok(None)
+                };
+            };
+            if header.kind != EVENT {
+                continue;
+            }
+            if header.sequence != self.last + 1 {
+                return Err(self.short());
+            }
+            self.last = header.sequence;
+            if header.sequence <= self.after {
+                continue;
+            }
+            let event = decode(&self.journal, &header, &body)?;
+            let meant = match &self.filter {
+                Some(filter) => filter.matches(&event, &mut self.subject),
+                None => true,
+            };
+            if meant {
+                self.left -= 1;
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A read never ends before its known end without saying so.
+    fn short(&self) -> EngineError {
+        let place = self.scan.place();
+        let path = self.journal.setting.segment_path(place.segment());
+        let what = format!("the event at position {} is missing", self.last + 1);
+        EngineError::damage(what, &path, u64::from(place.offset()))
+    }
+}
+
+impl Iterator for LogRead {
+    type Item = Result<RecordedEvent, EventLogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.next_event();
+        if next.is_err() {
+            self.left = 0;
+        }
+        next.map_err(EventLogError::from).transpose()
+    }
+}
+
+struct Start {
+    place: Place,
+    /// The position before the first one there.
+    before: u64,
+}
+
+/// The nearest known place at or before the first event that is wanted.
+fn find_start(journal: &Journal, filter: &EventFilter, after: u64) -> Result<Start, EngineError> {
+    let since = filter
+        .time
+        .filter(|time| time.basis == TimeBasis::StoredAt)
+        .and_then(|time| time.from)
+        .map_or(i64::MIN, |from| from.as_micros());
+    // Everything in what `skips` says is wanted neither by position nor by time.
+    let skips =
+        |sequence: u64, stored_at: i64| sequence <= after.saturating_add(1) || stored_at < since;
+    let segments = journal.segments();
+    let begins =
+        |segment: &Arc<Segment>| skips(segment.header.first_sequence, segment.header.stored_at);
+    let at = segments.partition_point(begins).max(1) - 1;
+    let Some(segment) = segments.get(at) else {
+        return Ok(Start {
+            place: Place::NONE,
+            before: 0,
+        });
+    };
+    let waypoints = segment.waypoints()?;
+    let near = waypoints
+        .partition_point(|waypoint: &Waypoint| skips(waypoint.sequence, waypoint.stored_at));
+    Ok(
+        match near.checked_sub(1).and_then(|near| waypoints.get(near)) {
+            Some(waypoint) => Start {
+                place: segment.place(waypoint.offset),
+                before: waypoint.sequence - 1,
+            },
+            None => Start {
+                place: segment.place(FIRST_OFFSET),
+                before: segment.header.first_sequence - 1,
+            },
+        },
+    )
+}
+
+/// Refuses a read that begins before what a truncation left.
+pub(crate) fn check_not_given_up(after: Position, through: u64) -> Result<(), EventLogError> {
+    if after.get() >= through {
+        return Ok(());
+    }
+    Err(
+        EventLogError::not_found("the read begins before what a truncation left")
+            .with("after", after)
+            .with("first position", through + 1)
+            .with_hint("read after the truncated position, or restore the archive"),
+    )
+}
+
+/// An iterator as a stream that gives other tasks their turn from time to time.
+#[derive(Debug)]
+pub(crate) struct Yielding<I> {
+    iterator: I,
+    turn: u32,
+}
+
+/// Items delivered in one turn.
+const TURN: u32 = 512;
+
+impl<I> Yielding<I> {
+    pub(crate) fn new(iterator: I) -> Self {
+        Self { iterator, turn: 0 }
+    }
+}
+
+impl<I: Iterator + Unpin> Stream for Yielding<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<I::Item>> {
+        if self.turn == TURN {
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.turn += 1;
+        Poll::Ready(self.iterator.next())
+    }
+}

@@ -1,0 +1,131 @@
+//! What records of the log of events hold.
+//!
+//! An event's body is its CID's digest, 32 bytes, and then its block. `docs/format/segments.md`
+//! has the table of bytes.
+
+use bytes::Bytes;
+use cim_store::staging::decode_event;
+use cim_store::{EventCid, Position, RecordedEvent, StreamId, Timestamp, Version};
+
+use crate::error::EngineError;
+use crate::index::key::IndexKey;
+use crate::index::{Index, Slot};
+use crate::journal::Journal;
+use crate::journal::record::{Header, Place};
+
+/// The kind of an event's record.
+pub(crate) const EVENT: u8 = 1;
+/// The kind of a record that carries the head of a stream whose events were given up.
+pub(crate) const CARRIED_HEAD: u8 = 2;
+/// The kind of a record that carries the result of a commit whose events were given up.
+pub(crate) const CARRIED_COMMIT: u8 = 3;
+
+/// Bytes of the digest before the block.
+pub(crate) const DIGEST_BYTES: usize = 32;
+
+/// The head of a stream, as the writer needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KnownHead {
+    pub(crate) version: Version,
+    pub(crate) position: Position,
+    pub(crate) cid: EventCid,
+    pub(crate) place: Place,
+}
+
+/// Makes an event of a record's header and body.
+pub(crate) fn decode(
+    journal: &Journal,
+    header: &Header,
+    body: &Bytes,
+) -> Result<RecordedEvent, EngineError> {
+    let place = header.place;
+    let damage = |what: String| {
+        let path = journal.setting.segment_path(place.segment());
+        EngineError::damage(what, &path, u64::from(place.offset()))
+    };
+    let digest = body.first_chunk::<DIGEST_BYTES>();
+    let (EVENT, Some(digest)) = (header.kind, digest) else {
+        return Err(damage("a record is not an event".into()));
+    };
+    let event = decode_event(
+        &body.slice(DIGEST_BYTES..),
+        EventCid::from_digest(*digest),
+        Position::new(header.sequence),
+        Timestamp::from_micros(header.stored_at),
+    )
+    .map_err(|error| damage(error.to_string()))?;
+    if event.version.get() != header.number {
+        return Err(damage("an event stands under another version".into()));
+    }
+    Ok(event)
+}
+
+/// The head of a stream, from the index and, where the index only knows its place, the journal.
+pub(crate) fn find_head(
+    journal: &Journal,
+    index: &Index,
+    key: IndexKey,
+    stream: &StreamId,
+) -> Result<Option<KnownHead>, EngineError> {
+    let Some(slot) = index.get(key)? else {
+        return Ok(None);
+    };
+    let head = match head_in(journal, slot, stream) {
+        // A truncation took the record away after the index was asked; it knows by now where the
+        // head was carried to.
+        Err(_) if journal.has_given_up(slot.place) => match index.get(key)? {
+            Some(slot) => head_in(journal, slot, stream),
+            None => return Ok(None),
+        },
+        head => head,
+    };
+    head.map(Some).map_err(|error| index.condemn(error))
+}
+
+/// The head that an entry of the index leads to.
+pub(crate) fn head_in(
+    journal: &Journal,
+    slot: Slot,
+    stream: &StreamId,
+) -> Result<KnownHead, EngineError> {
+    let head = read_head(journal, slot)?;
+    match head {
+        (found, head) if found == *stream => Ok(head),
+        _ => Err(misled(journal, slot.place)),
+    }
+}
+
+/// The head that an entry of the index leads to, whichever stream's it is.
+pub(crate) fn read_head(
+    journal: &Journal,
+    slot: Slot,
+) -> Result<(StreamId, KnownHead), EngineError> {
+    let mut arena = Vec::new();
+    let header = journal.read_into(slot.place, &mut arena)?;
+    if header.number != slot.number {
+        return Err(misled(journal, slot.place));
+    }
+    let body = Bytes::from(arena);
+    let (stream, cid) = if header.kind == CARRIED_HEAD {
+        super::truncate::decode_head(journal, &header, &body)?
+    } else {
+        let event = decode(journal, &header, &body)?;
+        (event.stream, event.cid)
+    };
+    let head = KnownHead {
+        version: Version::new(header.number),
+        position: Position::new(header.sequence),
+        cid,
+        place: slot.place,
+    };
+    Ok((stream, head))
+}
+
+/// The index leads to a record that is not the one it was asked for.
+pub(crate) fn misled(journal: &Journal, place: Place) -> EngineError {
+    let directory = journal.setting.directory.join("index");
+    EngineError::index(
+        format!("it leads to another record, at {place:?}"),
+        &directory,
+    )
+}

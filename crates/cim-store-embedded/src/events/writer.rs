@@ -1,0 +1,453 @@
+//! The one that writes events: it takes appends from a queue, decides them in order, and makes a
+//! group of them durable before it answers any.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cim_store::staging::{Placement, check_repetition, encode_event};
+use cim_store::{
+    Append, Appended, Clock, CommitId, Context, EventCid, EventLogError, Head, Position, StreamId,
+    Timestamp, Version,
+};
+use tokio::sync::oneshot;
+
+use crate::directory::Directory;
+use crate::error::EngineError;
+use crate::events::catch_up::{commit_slot, index_carried, step_entry};
+use crate::events::record::{EVENT, KnownHead, find_head, head_in};
+use crate::events::{commits, truncate};
+use crate::index::key::{IndexKey, KeyMap, STEP};
+use crate::index::{Detail, HEAD, Index, Slot};
+use crate::journal::record::{FIRST_OF_COMMIT, LAST_OF_COMMIT, Place};
+use crate::journal::writer::{FlushError, JournalWriter, NewRecord};
+use crate::journal::{Journal, State};
+use crate::keeper::Keeper;
+use crate::writer_thread::Committer;
+
+/// What is asked of the writer.
+pub(crate) enum Request {
+    /// To store a commit.
+    Append(Box<AppendRequest>),
+    /// To give up what is at positions up to `through`, as agreed while `truncated_through` held.
+    Truncate {
+        through: u64,
+        truncated_through: u64,
+        answer: oneshot::Sender<Answer<u64>>,
+    },
+}
+
+pub(crate) type Answer<T> = Result<T, EventLogError>;
+
+/// A commit to store, with what was looked up for it in advance.
+pub(crate) struct AppendRequest {
+    pub(crate) ctx: Context,
+    pub(crate) append: Append,
+    pub(crate) commit_id: CommitId,
+    pub(crate) commit_key: IndexKey,
+    /// The first record of a commit with this id, where one was found in advance.
+    pub(crate) stored: Option<Slot>,
+    /// For every stream that the append names, in the order of its expectations.
+    pub(crate) streams: Vec<PreparedStream>,
+    /// The index's generation before anything was looked up.
+    pub(crate) generation: u64,
+    pub(crate) answer: oneshot::Sender<Answer<Appended>>,
+}
+
+/// A stream that an append names, as it was looked up in advance.
+#[derive(Clone, Copy)]
+pub(crate) struct PreparedStream {
+    pub(crate) key: IndexKey,
+    pub(crate) head: Option<KnownHead>,
+}
+
+/// The state of the writer's thread.
+pub(crate) struct EventWriter {
+    journal: Arc<Journal>,
+    index: Arc<Index>,
+    writer: JournalWriter,
+    keeper: Keeper,
+    clock: Arc<dyn Clock>,
+    state: State,
+    group: Group,
+    /// Its lock is held until the last writer has ended.
+    _directory: Arc<Directory>,
+}
+
+/// What is gathered for the next flush.
+#[derive(Default)]
+struct Group {
+    heads: KeyMap<KnownHead>,
+    commits: HashSet<CommitId>,
+    entries: Vec<(IndexKey, Slot)>,
+    new_streams: u64,
+    events: u64,
+    answers: Vec<(
+        oneshot::Sender<Answer<Appended>>,
+        CommitId,
+        Answer<Appended>,
+    )>,
+}
+
+impl EventWriter {
+    pub(crate) fn new(
+        writer: JournalWriter,
+        index: Arc<Index>,
+        keeper: Keeper,
+        clock: Arc<dyn Clock>,
+        state: State,
+        directory: Arc<Directory>,
+    ) -> Self {
+        let journal = Arc::clone(writer.journal());
+        Self {
+            journal,
+            index,
+            writer,
+            keeper,
+            clock,
+            state,
+            group: Group::default(),
+            _directory: directory,
+        }
+    }
+
+    /// Decides an append and adds its records to the group.
+    fn stage(&mut self, request: AppendRequest) {
+        if request.answer.is_closed() {
+            return; // whoever asked does not wait any more, and nothing was promised
+        }
+        let decided = self.decide(&request);
+        self.group
+            .answers
+            .push((request.answer, request.commit_id, decided));
+    }
+
+    fn decide(&mut self, request: &AppendRequest) -> Answer<Appended> {
+        if let Some(closed) = self.journal.closed() {
+            return Err(closed.into());
+        }
+        if request.ctx.is_expired(&*self.clock) {
+            return Err(EventLogError::deadline_passed("the append"));
+        }
+        if let Some(first) = self.stored_before(request)? {
+            return Ok(first);
+        }
+        let mut heads = Vec::with_capacity(request.streams.len());
+        for ((stream, expected), prepared) in request.append.expectations().zip(&request.streams) {
+            let head = self.head(stream, prepared, request.generation)?;
+            let actual = head.map_or(Version::NONE, |head| head.version);
+            if !expected.is_met_by(actual) {
+                return Err(EventLogError::version_conflict(
+                    stream.clone(),
+                    expected,
+                    actual,
+                ));
+            }
+            heads.push(head);
+        }
+        let now = self
+            .clock
+            .now()
+            .max(Timestamp::from_micros(self.writer.reached().stored_at));
+        if request.append.event_count() == 0 {
+            return Ok(Appended {
+                commit_id: request.commit_id,
+                position: Position::NONE,
+                stored_at: now,
+                heads: Vec::new(),
+            });
+        }
+        self.writer.begin()?;
+        Ok(self.write(request, &heads, now))
+    }
+
+    /// The first result of a commit that was stored before or is in this group.
+    fn stored_before(&mut self, request: &AppendRequest) -> Answer<Option<Appended>> {
+        let (append, id) = (&request.append, request.commit_id);
+        if self.group.commits.contains(&id) {
+            self.commit(); // then it can be read like any other
+        }
+        // What was not found in advance can only be in memory, unless entries left it meanwhile.
+        let slot = if request.generation == self.index.generation() {
+            self.index.get_fresh(request.commit_key).or(request.stored)
+        } else {
+            self.index.get(request.commit_key)?
+        };
+        let Some(slot) = slot else { return Ok(None) };
+        let stored = commits::read(&self.journal, slot, id)?;
+        check_repetition(append, id, stored.content)?;
+        Ok(Some(stored.result))
+    }
+
+    fn head(
+        &self,
+        stream: &StreamId,
+        prepared: &PreparedStream,
+        generation: u64,
+    ) -> Result<Option<KnownHead>, EngineError> {
+        if let Some(head) = self.group.heads.get(&prepared.key) {
+            return Ok(Some(*head));
+        }
+        if let Some(slot) = self.index.get_fresh(prepared.key) {
+            return match slot.detail {
+                Some(detail) => Ok(Some(known(slot, detail))),
+                None => head_in(&self.journal, slot, stream).map(Some),
+            };
+        }
+        if generation == self.index.generation() {
+            return Ok(prepared.head);
+        }
+        find_head(&self.journal, &self.index, prepared.key, stream)
+    }
+
+    fn write(
+        &mut self,
+        request: &AppendRequest,
+        heads: &[Option<KnownHead>],
+        now: Timestamp,
+    ) -> Appended {
+        let append = &request.append;
+        let count = append.event_count() as u32;
+        let mut result = Appended {
+            commit_id: request.commit_id,
+            position: Position::NONE,
+            stored_at: now,
+            heads: Vec::with_capacity(append.writes.len()),
+        };
+        let commit_entry = (
+            request.commit_key,
+            commit_slot(self.writer.next_place(), u64::from(count)),
+        );
+        self.group.entries.push(commit_entry);
+        let mut index = 0;
+        for ((write, prepared), head) in append.writes.iter().zip(&request.streams).zip(heads) {
+            let mut head = *head;
+            for event in &write.events {
+                let version = head.map_or(Version::NONE, |head| head.version).next();
+                let place = Placement {
+                    stream: &write.stream,
+                    version,
+                    previous: head.map(|head| head.cid),
+                    commit_id: request.commit_id,
+                    index,
+                    count,
+                };
+                let (position, cid, at) = self.write_event(
+                    event,
+                    &place,
+                    head.map(|head| head.place),
+                    now,
+                    &request.ctx,
+                );
+                head = Some(KnownHead {
+                    version,
+                    position,
+                    cid,
+                    place: at,
+                });
+                self.group.new_streams += u64::from(version == Version::new(1));
+                if version.get().is_multiple_of(STEP) {
+                    self.group
+                        .entries
+                        .push(step_entry(write.stream.as_str(), version.get(), at));
+                }
+                result.position = position;
+                index += 1;
+            }
+            if let (Some(head), false) = (head, write.events.is_empty()) {
+                self.group.heads.insert(prepared.key, head);
+                result.heads.push(Head {
+                    stream: write.stream.clone(),
+                    version: head.version,
+                    position: head.position,
+                    cid: head.cid,
+                });
+            }
+        }
+        self.group.commits.insert(request.commit_id);
+        result
+    }
+
+    fn write_event(
+        &mut self,
+        event: &cim_store::NewEvent,
+        placement: &Placement<'_>,
+        previous: Option<Place>,
+        now: Timestamp,
+        ctx: &Context,
+    ) -> (Position, EventCid, Place) {
+        self.group.events += 1;
+        let sequence = self.writer.reached().sequence + self.group.events;
+        let mut flags = 0;
+        if placement.index == 0 {
+            flags |= FIRST_OF_COMMIT;
+        }
+        if placement.index + 1 == placement.count {
+            flags |= LAST_OF_COMMIT;
+        }
+        let mut cid = EventCid::from_digest([0; 32]);
+        let place = self.writer.push(
+            NewRecord {
+                kind: EVENT,
+                flags,
+                sequence,
+                stored_at: now.as_micros(),
+                previous: previous.unwrap_or(Place::NONE),
+                number: placement.version.get(),
+            },
+            |buffer| {
+                let digest = buffer.len();
+                buffer.extend_from_slice(&[0; 32]);
+                cid = encode_event(event, placement, ctx, buffer);
+                buffer[digest..digest + 32].copy_from_slice(cid.digest());
+            },
+        );
+        (Position::new(sequence), cid, place)
+    }
+
+    fn keep(&mut self, full: bool) {
+        for (segment, last) in self.writer.take_sealable() {
+            self.keeper.seal(segment, last);
+        }
+        if self.index.is_broken() {
+            self.journal.close(Some(
+                "its index is damaged; opening it again rebuilds it".into(),
+            ));
+        } else if full {
+            self.keeper.freeze(&self.index);
+        }
+    }
+
+    fn truncate(&mut self, through: u64, truncated_through: u64) -> Answer<u64> {
+        if let Some(closed) = self.journal.closed() {
+            return Err(closed.into());
+        }
+        if self.state.truncated_through != truncated_through {
+            return Err(EventLogError::invalid("the log was truncated meanwhile"));
+        }
+        self.keeper.wait();
+        let state = truncate::prepare(&self.journal, &self.index, &self.state, through)?;
+        state.write(&self.journal.setting)?;
+        if state.carried != self.state.carried {
+            // The index leads to what is carried before the records are taken away.
+            let before = truncate::take_carried(&self.journal, &state)?;
+            self.index.set_carried(state.carried.clone());
+            index_carried(&self.journal, &self.index, true)?;
+            truncate::remove_given_up(&self.journal, &state, before);
+            self.keeper.freeze(&self.index);
+            self.keeper.wait();
+        }
+        self.state = state;
+        Ok(through)
+    }
+}
+
+impl Committer for EventWriter {
+    type Request = Request;
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Append(request) => self.stage(*request),
+            Request::Truncate {
+                through,
+                truncated_through,
+                answer,
+            } => {
+                self.commit();
+                // Whoever asked may be gone.
+                let _ = answer.send(self.truncate(through, truncated_through));
+            }
+        }
+    }
+
+    fn gathered(&self) -> usize {
+        self.writer.gathered()
+    }
+
+    fn commit(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if self.writer.gathered() > 0 {
+            if let Err(error) = self.writer.flush() {
+                refuse(group.answers, &error);
+                return;
+            }
+            let heads = group.heads.iter().map(|(key, head)| {
+                let detail = Detail {
+                    sequence: head.position.get(),
+                    digest: *head.cid.digest(),
+                };
+                let slot = Slot {
+                    kind: HEAD,
+                    place: head.place,
+                    number: head.version.get(),
+                    detail: Some(detail),
+                };
+                (*key, slot)
+            });
+            let entries = heads.chain(group.entries.iter().copied());
+            let full = self
+                .index
+                .apply(entries, group.new_streams, self.writer.reached());
+            self.writer.publish();
+            for (answer, _, decided) in group.answers {
+                let _ = answer.send(decided);
+            }
+            self.keep(full);
+        } else {
+            for (answer, _, decided) in group.answers {
+                let _ = answer.send(decided);
+            }
+        }
+    }
+
+    fn tidy(&mut self) -> bool {
+        false
+    }
+
+    fn finish(mut self) -> Result<(), EngineError> {
+        self.journal.close(None);
+        let finished = self.writer.finish();
+        self.keeper.finish(&self.index);
+        finished
+    }
+
+    fn refuse(request: Request) {
+        let error = EventLogError::from(EngineError::closed());
+        match request {
+            Request::Append(request) => drop(request.answer.send(Err(error))),
+            Request::Truncate { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+fn known(slot: Slot, detail: Detail) -> KnownHead {
+    KnownHead {
+        version: Version::new(slot.number),
+        position: Position::new(detail.sequence),
+        cid: EventCid::from_digest(detail.digest),
+        place: slot.place,
+    }
+}
+
+/// Answers everyone of a group that could not be flushed.
+fn refuse(
+    answers: Vec<(
+        oneshot::Sender<Answer<Appended>>,
+        CommitId,
+        Answer<Appended>,
+    )>,
+    error: &FlushError,
+) {
+    for (answer, commit_id, _) in answers {
+        let refusal = match error {
+            FlushError::NotStored(error) => EventLogError::from(error.again()),
+            FlushError::Unknown(error) => {
+                let message = "a flush failed, so the commit may be stored or not, \
+                               and the store is closed for writing";
+                EventLogError::unknown(commit_id, message)
+                    .with_source(error.again())
+                    .with_hint("open the store again and ask `resolve` for the commit")
+            }
+        };
+        let _ = answer.send(Err(refusal));
+    }
+}

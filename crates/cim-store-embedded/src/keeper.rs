@@ -1,0 +1,104 @@
+//! The background thread of a journal: it builds the index's runs and seals full segments, so
+//! that the writer does not wait for either.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use crate::index::Index;
+use crate::journal::segment::{LastRecord, Segment};
+
+enum Job {
+    Build,
+    Seal(Arc<Segment>, LastRecord),
+    Run(Box<dyn FnOnce() + Send>),
+    /// Answers when everything before is done.
+    Pass(mpsc::Sender<()>),
+}
+
+/// The writer's end of the background thread.
+pub(crate) struct Keeper {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// With fewer entries than this, closing leaves them to be read from the journal at the next
+/// opening, which is quicker than a run.
+const WORTH_A_RUN: usize = 4_096;
+
+impl Keeper {
+    /// Starts the thread.
+    pub(crate) fn start(name: &str, index: Arc<Index>) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let thread = std::thread::Builder::new()
+            .name(format!("cim-{name}-keeper"))
+            .spawn(move || {
+                for job in queue {
+                    match job {
+                        Job::Build => {
+                            if let Err(error) = index.build() {
+                                // The entries stay in memory; the next attempt takes them along.
+                                tracing::warn!(%error, "the index could not be written");
+                            }
+                        }
+                        Job::Seal(segment, last) => {
+                            if let Err(error) = segment.seal(last) {
+                                // The next opening seals it.
+                                tracing::warn!(%error, "a segment could not be sealed");
+                            }
+                        }
+                        Job::Run(work) => work(),
+                        Job::Pass(done) => {
+                            let _ = done.send(());
+                        }
+                    }
+                }
+            })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only after its queue does.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Has a full segment sealed.
+    pub(crate) fn seal(&self, segment: Arc<Segment>, last: LastRecord) {
+        self.send(Job::Seal(segment, last));
+    }
+
+    /// Has the index's new entries written to a run.
+    pub(crate) fn freeze(&self, index: &Index) {
+        if index.freeze() {
+            self.send(Job::Build);
+        }
+    }
+
+    /// Has something else done.
+    pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
+        self.send(Job::Run(Box::new(work)));
+    }
+
+    /// Waits until everything that was asked for is done.
+    pub(crate) fn wait(&self) {
+        let (done, wait) = mpsc::channel();
+        self.send(Job::Pass(done));
+        let _ = wait.recv();
+    }
+
+    /// Finishes what was asked for, and ends.
+    pub(crate) fn finish(&mut self, index: &Index) {
+        if index.fresh_entries() >= WORTH_A_RUN && !index.is_broken() {
+            self.freeze(index);
+        }
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Opening and closing a store.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use async_trait::async_trait;
+use cim_store::{
+    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Store,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::EmbeddedSettings;
+use crate::buckets::BUCKETS;
+use crate::buckets::catalog::Catalog;
+use crate::buckets::expiry::{Expiries, Watchers};
+use crate::buckets::port::EmbeddedBucket;
+use crate::buckets::reader::Reader;
+use crate::buckets::writer::{self, BucketWriter};
+use crate::directory::Directory;
+use crate::error::EngineError;
+use crate::events::EVENTS;
+use crate::events::catch_up::{catch_up, index_carried};
+use crate::events::log::EmbeddedLog;
+use crate::events::truncate::open_carried;
+use crate::events::writer::EventWriter;
+use crate::index::Index;
+use crate::index::manifest::IndexSetting;
+use crate::journal::mark::Reached;
+use crate::journal::recovery::{self, TornTail};
+use crate::journal::writer::JournalWriter;
+use crate::journal::{Family, Journal, Setting, State};
+use crate::keeper::Keeper;
+use crate::writer_thread::{Asked, serve};
+
+/// Requests that wait for the writer. Whoever comes later waits for a place.
+const QUEUE: usize = 1_024;
+
+/// A store in one directory, without a server. Clones are the same store.
+///
+/// One process at a time has it open. When the last clone and port of it is dropped, it closes by
+/// itself; [`close`](Store::close) also waits for the end and reports what went wrong.
+///
+/// ```
+/// use cim_store::{Context, EventLogExt, ExpectedVersion, NewEvent, Store, StreamId};
+/// use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("data");
+/// let store = EmbeddedStore::open(&path, EmbeddedSettings::default()).await?;
+/// let stream = StreamId::new("sales", "order", "7")?;
+/// let placed = NewEvent::json("order_placed", &serde_json::json!({ "total": 12 }))?;
+/// store.log().append_to(&Context::new(), &stream, ExpectedVersion::NEW, vec![placed]).await?;
+/// store.close().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    log: Arc<EmbeddedLog>,
+    buckets: Arc<writer::Shared>,
+    bucket_requests: mpsc::Sender<Asked<writer::Request>>,
+    report: OpenReport,
+    directory: PathBuf,
+}
+
+/// What opening a store had to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// Ends of writes that were never acknowledged, which were cut off.
+    pub torn_tails: Vec<TornTail>,
+    /// Why indexes were made anew from the log, if they were.
+    pub rebuilt_indexes: Vec<String>,
+    /// Records that had to be read because an index did not reach them.
+    pub caught_up: u64,
+}
+
+impl OpenReport {
+    /// Whether there is nothing to tell.
+    pub fn is_quiet(&self) -> bool {
+        self.torn_tails.is_empty() && self.rebuilt_indexes.is_empty()
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for torn in &self.torn_tails {
+            writeln!(f, "{torn}")?;
+        }
+        for reason in &self.rebuilt_indexes {
+            writeln!(f, "made an index anew: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a directory; makes it where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` where another process has it open, or the system refuses something;
+    /// `Invalid` where the directory is something else; `Unsupported` where its format is newer;
+    /// `NotFound` where there is no store and none is to be made; `Integrity` where it is damaged.
+    pub async fn open(
+        directory: impl AsRef<Path>,
+        settings: EmbeddedSettings,
+    ) -> Result<Self, EventLogError> {
+        let directory = directory.as_ref().to_owned();
+        let (sender, opened) = oneshot::channel();
+        // Opening reads files, so it gets a thread of its own, not one of the runtime's.
+        std::thread::Builder::new()
+            .name("cim-open".into())
+            .spawn(move || {
+                sender
+                    .send(Self::open_blocking(&directory, settings))
+                    .is_ok()
+            })
+            .map_err(|error| {
+                EventLogError::unavailable("can't start a thread").with_source(error)
+            })?;
+        match opened.await {
+            Ok(result) => result.map_err(EventLogError::from),
+            Err(_) => Err(EventLogError::unavailable(
+                "the thread that opens the store ended",
+            )),
+        }
+    }
+
+    fn open_blocking(path: &Path, settings: EmbeddedSettings) -> Result<Self, EngineError> {
+        let disk = &*settings.disk;
+        let directory = Directory::open(disk, path, settings.must_exist, &*settings.ids)?;
+        let mut report = OpenReport::default();
+        let events = journal_setting(&directory, &settings, EVENTS);
+        let buckets = journal_setting(&directory, &settings, BUCKETS);
+        if directory.fresh {
+            recovery::create(&events)?;
+            recovery::create(&buckets)?;
+            Catalog::create(&buckets)?;
+            directory.mark_ready(disk)?;
+        }
+        let path = directory.path.clone();
+        let directory = Arc::new(directory);
+        let log = open_log(events, &settings, Arc::clone(&directory), &mut report)?;
+        let (buckets, bucket_requests) = open_buckets(buckets, &settings, directory, &mut report)?;
+        let shared = Shared {
+            log,
+            buckets,
+            bucket_requests,
+            report,
+            directory: path,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    fn check(&self, ctx: &Context, operation: &str) -> Result<(), BucketError> {
+        if self.shared.bucket_requests.is_closed() {
+            let journal = &self.shared.buckets.reader.journal;
+            return Err(journal.closed().unwrap_or_else(EngineError::closed).into());
+        }
+        if ctx.is_expired(&*self.shared.buckets.clock) {
+            return Err(BucketError::deadline_passed(operation));
+        }
+        Ok(())
+    }
+
+    /// What opening had to do.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.shared.report
+    }
+
+    /// The directory, as an absolute path.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+}
+
+fn journal_setting(directory: &Directory, settings: &EmbeddedSettings, family: Family) -> Setting {
+    Setting {
+        disk: Arc::clone(&settings.disk),
+        directory: directory.path.join(family.name),
+        family,
+        store: *directory.store.as_bytes(),
+        salt: directory.salt(),
+        segment_bytes: settings.segment_bytes,
+    }
+}
+
+fn open_log(
+    setting: Setting,
+    settings: &EmbeddedSettings,
+    directory: Arc<Directory>,
+    report: &mut OpenReport,
+) -> Result<Arc<EmbeddedLog>, EngineError> {
+    let recovered = recovery::open(setting)?;
+    let state = recovered.state.clone();
+    open_carried(&recovered.journal, &state)?;
+    report.torn_tails.extend(recovered.torn.clone());
+    let (journal, writer) = JournalWriter::new(recovered)?;
+    let index = open_index(&journal, &state, settings, report, |journal, index| {
+        index_carried(journal, index, false)?;
+        index.set_carried(state.carried.clone());
+        Ok(())
+    })?;
+    report.caught_up += catch_up(&journal, &index)?;
+    let index = Arc::new(index);
+    let keeper = start_keeper(&journal, &index)?;
+    let (requests, queue) = mpsc::channel(QUEUE);
+    let truncated_through = AtomicU64::new(state.truncated_through);
+    let clock = Arc::clone(&settings.clock);
+    let held = Arc::clone(&index);
+    let writer = EventWriter::new(writer, held, keeper, Arc::clone(&clock), state, directory);
+    std::thread::Builder::new()
+        .name("cim-events".into())
+        .spawn(move || serve(writer, queue))
+        .map_err(EngineError::io(
+            "start the writer of",
+            &journal.setting.directory,
+        ))?;
+    let ids = Arc::clone(&settings.ids);
+    Ok(Arc::new(EmbeddedLog {
+        journal,
+        index,
+        requests,
+        truncated_through,
+        clock,
+        ids,
+    }))
+}
+
+fn open_buckets(
+    setting: Setting,
+    settings: &EmbeddedSettings,
+    directory: Arc<Directory>,
+    report: &mut OpenReport,
+) -> Result<(Arc<writer::Shared>, mpsc::Sender<Asked<writer::Request>>), EngineError> {
+    let catalog = Catalog::open(&setting)?;
+    let recovered = recovery::open(setting)?;
+    let state = recovered.state.clone();
+    report.torn_tails.extend(recovered.torn.clone());
+    let (journal, writer) = JournalWriter::new(recovered)?;
+    let index = open_index(&journal, &state, settings, report, |_, _| Ok(()))?;
+    report.caught_up += crate::buckets::catch_up::catch_up(&journal, &index)?;
+    let index = Arc::new(index);
+    let keeper = start_keeper(&journal, &index)?;
+    let (requests, queue) = mpsc::channel(QUEUE);
+    let shared = Arc::new(writer::Shared {
+        reader: Reader {
+            journal: Arc::clone(&journal),
+            index,
+        },
+        catalog,
+        expiries: Expiries::default(),
+        watchers: Watchers::default(),
+        clock: Arc::clone(&settings.clock),
+    });
+    let writer = BucketWriter::new(Arc::clone(&shared), writer, keeper, state, directory);
+    std::thread::Builder::new()
+        .name("cim-buckets".into())
+        .spawn(move || serve(writer, queue))
+        .map_err(EngineError::io(
+            "start the writer of",
+            &journal.setting.directory,
+        ))?;
+    Ok((shared, requests))
+}
+
+fn start_keeper(journal: &Journal, index: &Arc<Index>) -> Result<Keeper, EngineError> {
+    Keeper::start(journal.setting.family.name, Arc::clone(index)).map_err(EngineError::io(
+        "start the keeper of",
+        &journal.setting.directory,
+    ))
+}
+
+/// Opens a journal's index; where it does not check or does not fit the journal, an empty one
+/// takes its place and `begin` puts in what does not stand in the journal.
+fn open_index(
+    journal: &Journal,
+    state: &State,
+    settings: &EmbeddedSettings,
+    report: &mut OpenReport,
+    begin: impl FnOnce(&Journal, &Index) -> Result<(), EngineError>,
+) -> Result<Index, EngineError> {
+    let setting = IndexSetting {
+        disk: Arc::clone(&settings.disk),
+        directory: journal.setting.path("index"),
+        salt: journal.setting.salt,
+        fresh_entries: settings.fresh_entries,
+    };
+    let fits = |index: &Index| {
+        let (reached, end) = (index.reached(), journal.reached());
+        let placed = journal
+            .segment(reached.end.segment())
+            .is_some_and(|segment| u64::from(reached.end.offset()) <= segment.end());
+        placed && reached.end <= end.end && index.carried() == state.carried
+    };
+    let reason = match Index::open(setting.clone()) {
+        Ok(index) if fits(&index) => return Ok(index),
+        Ok(_) => "it does not fit the log".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let segments = journal.segments();
+    let start = segments.first().map_or_else(
+        || journal.reached(),
+        |first| Reached {
+            end: first.place(crate::journal::segment::FIRST_OFFSET),
+            group: first.header.first_group - 1,
+            sequence: first.header.first_sequence - 1,
+            stored_at: first.header.stored_at,
+        },
+    );
+    if journal.reached().sequence > 0 {
+        report.rebuilt_indexes.push(reason);
+    }
+    let index = Index::create(setting, start)?;
+    begin(journal, &index)?;
+    Ok(index)
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore")
+            .field("directory", &self.directory())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Store for EmbeddedStore {
+    fn log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.shared.log) as Arc<dyn EventLog>
+    }
+
+    async fn bucket(
+        &self,
+        ctx: &Context,
+        name: &BucketName,
+        settings: BucketSettings,
+    ) -> Result<Arc<dyn Bucket>, BucketError> {
+        self.check(ctx, "opening a bucket")?;
+        let number = self.shared.buckets.catalog.open_bucket(name, settings)?;
+        Ok(Arc::new(EmbeddedBucket {
+            shared: Arc::clone(&self.shared.buckets),
+            requests: self.shared.bucket_requests.clone(),
+            number,
+            name: name.clone(),
+            settings,
+        }))
+    }
+
+    async fn buckets(
+        &self,
+        ctx: &Context,
+    ) -> Result<Vec<(BucketName, BucketSettings)>, BucketError> {
+        self.check(ctx, "listing the buckets")?;
+        self.shared.buckets.catalog.list()
+    }
+
+    async fn close(&self) -> Result<(), EventLogError> {
+        let log = stop(&self.shared.log.requests).await;
+        let buckets = stop(&self.shared.bucket_requests).await;
+        log.and(buckets).map_err(EventLogError::from)
+    }
+}
+
+/// Has a writer stop after everything that was asked before, and waits for it.
+async fn stop<R>(requests: &mpsc::Sender<Asked<R>>) -> Result<(), EngineError> {
+    let (answer, stopped) = oneshot::channel();
+    if requests.send(Asked::Stop(answer)).await.is_err() {
+        return Ok(()); // it is closed already
+    }
+    stopped.await.unwrap_or(Ok(()))
+}
