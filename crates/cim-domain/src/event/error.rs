@@ -1,0 +1,148 @@
+//! What can go wrong between an event and its stored payload.
+
+use std::error::Error;
+use std::fmt;
+
+use super::EventTypeInfo;
+
+/// An event that can't be written as its payload.
+#[derive(Debug, thiserror::Error)]
+#[error("the event can't be written as JSON")]
+pub struct EncodeError(#[from] serde_json::Error);
+
+/// A stored payload that can't be read as an event.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// No event type has this name. Either the stream belongs to another aggregate, or this
+    /// program is older than the event, or a variant was renamed: give it its old name with
+    /// `#[event(name = "…")]`.
+    #[error("`{event_type}` is none of the known event types ({})", Names(known))]
+    UnknownType {
+        /// The stored name.
+        event_type: String,
+        /// The event types that are known here.
+        known: &'static [EventTypeInfo],
+    },
+    /// The payload was written by a newer program.
+    #[error(
+        "`{event_type}` was stored with schema version {found}, this program knows versions up to {known}"
+    )]
+    NewerSchema {
+        /// The event type.
+        event_type: &'static str,
+        /// The stored schema version.
+        found: u32,
+        /// The newest schema version that is known here.
+        known: u32,
+    },
+    /// The payload has an older shape and nothing lifts it: give the event type
+    /// `#[event(upcast = …)]`.
+    #[error("`{event_type}` has no upcast from schema version {from} to {to}")]
+    NoUpcaster {
+        /// The event type.
+        event_type: &'static str,
+        /// The stored schema version.
+        from: u32,
+        /// The schema version of today.
+        to: u32,
+    },
+    /// The upcast refused the payload.
+    #[error("the upcast of `{event_type}` from schema version {from} to {to} failed")]
+    Upcast {
+        /// The event type.
+        event_type: &'static str,
+        /// The stored schema version.
+        from: u32,
+        /// The schema version of today.
+        to: u32,
+        /// What the upcast said.
+        source: UpcastError,
+    },
+    /// The payload is not JSON, or not of the shape that its schema version promises.
+    #[error("the payload of `{event_type}`, schema version {schema_version}, has another shape")]
+    Malformed {
+        /// The event type.
+        event_type: &'static str,
+        /// The stored schema version.
+        schema_version: u32,
+        /// Where it differs.
+        source: serde_json::Error,
+    },
+}
+
+impl DecodeError {
+    /// No event type of `known` has this name.
+    pub fn unknown_type(event_type: &str, known: &'static [EventTypeInfo]) -> Self {
+        Self::UnknownType {
+            event_type: event_type.to_owned(),
+            known,
+        }
+    }
+}
+
+/// The names of event types, the first few of them.
+struct Names<'a>(&'a [EventTypeInfo]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        for (index, info) in self.0.iter().take(SHOWN).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", info.name)?;
+        }
+        match self.0.len().checked_sub(SHOWN) {
+            Some(more) if more > 0 => write!(f, " and {more} more"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why an upcast can't lift a payload.
+///
+/// ```
+/// use cim_domain::UpcastError;
+///
+/// let error = UpcastError::new("`total` is no number");
+/// assert_eq!(error.to_string(), "`total` is no number");
+/// ```
+#[derive(Debug)]
+pub struct UpcastError {
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl UpcastError {
+    /// Says why in one sentence without a full stop.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for UpcastError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for UpcastError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<serde_json::Error> for UpcastError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new("a part of the payload has another shape than expected").with_source(error)
+    }
+}

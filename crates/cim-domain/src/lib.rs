@@ -1,0 +1,98 @@
+//! Domain-driven design with event sourcing: aggregates, events, commands and their repositories.
+//!
+//! An aggregate is a plain type that decides, from its own past, what a command leads to. A
+//! [`Repository`] stores what it decides, all or nothing, one winner per version, in memory, in a
+//! directory, or wherever else the URL of the store says.
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use cim_domain::prelude::*;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+//! struct SeatSold { seat: u32 }
+//!
+//! #[derive(Clone)]
+//! struct SellSeat { seat: u32 }
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! #[error("seat {seat} is taken")]
+//! struct Taken { seat: u32 }
+//!
+//! #[derive(Default)]
+//! struct Show { sold: BTreeSet<u32> }
+//!
+//! impl Aggregate for Show {
+//!     const CONTEXT: &'static str = "theatre";
+//!     const TYPE: &'static str = "show";
+//!     type Id = String;
+//!     type Event = SeatSold;
+//!     type Command = SellSeat;
+//!     type Error = Taken;
+//!
+//!     fn apply(&mut self, SeatSold { seat }: &SeatSold) {
+//!         self.sold.insert(*seat);
+//!     }
+//!
+//!     fn handle(&self, SellSeat { seat }: SellSeat) -> Result<Vec<SeatSold>, Taken> {
+//!         if self.sold.contains(&seat) {
+//!             return Err(Taken { seat });
+//!         }
+//!         Ok(vec![SeatSold { seat }])
+//!     }
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let store = open("memory:").await?; // or "embedded:./data": a directory, no server
+//!     let shows = Repository::<Show>::new(store.log());
+//!     let (ctx, hamlet) = (Context::new(), "hamlet".to_owned());
+//!
+//!     // Two clerks sell the same seat at the same moment. One of them succeeds.
+//!     let sell = || shows.execute(&ctx, &hamlet, SellSeat { seat: 12 });
+//!     let (one, other) = tokio::join!(sell(), sell());
+//!     assert!(one.is_ok() != other.is_ok());
+//!
+//!     let show = shows.load(&ctx, &hamlet).await?;
+//!     assert_eq!((show.version, show.state.sold.len()), (Version::new(1), 1));
+//!
+//!     // Decisions are pure: their tests need no store.
+//!     given::<Show>([SeatSold { seat: 12 }])
+//!         .when(SellSeat { seat: 12 })
+//!         .then_error(|taken| taken.seat == 12);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where things are
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`event`] | [`DomainEvent`] and its derive: names, schema versions, upcasts |
+//! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
+//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history` |
+//! | [`testing`] | `given(…).when(…).then(…)` |
+//! | [`open`](mod@open) | a store by its URL; the only place that names adapters |
+//! | [`store`] | the ports and what crosses them |
+
+pub mod aggregate;
+pub mod event;
+pub mod open;
+pub mod persistence;
+pub mod prelude;
+pub mod testing;
+
+pub use aggregate::Aggregate;
+pub use event::{DecodeError, DomainEvent, EncodeError, EventTypeInfo, UpcastError};
+pub use open::{OpenError, OpenOptions, open, open_with};
+pub use persistence::{
+    Executed, History, Loaded, Recorded, Repository, RepositoryError, RetryPolicy, SaveOptions,
+    Saved,
+};
+
+/// The ports that every store keeps, and what crosses them.
+pub use cim_store as store;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/aggregates.md")]
+mod guide_to_aggregates {}

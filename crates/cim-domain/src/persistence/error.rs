@@ -1,0 +1,169 @@
+//! What goes wrong in a repository, by what its caller does about it.
+
+use cim_store::stream_id::StreamIdError;
+use cim_store::{CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, StreamId, Version};
+
+use crate::{DecodeError, EncodeError};
+
+/// What goes wrong in a [`Repository`](super::Repository); `E` is the aggregate's own error.
+///
+/// | variant | what to do |
+/// |---|---|
+/// | `Rejected` | tell whoever sent the command |
+/// | `VersionConflict` | load again and decide again; `execute` did so already, as often as its policy says |
+/// | `NotFound`, `VersionNotFound` | there is nothing under this id |
+/// | `InvalidId`, `Encode` | correct what was given |
+/// | `Decode` | add what the event type lacks, or run the newer program |
+/// | `Unknown` | append the same commit id again, or ask [`resolve`](cim_store::EventLog::resolve) |
+/// | `Store` | see [its kind](EventLogError::kind) |
+///
+/// ```
+/// # use cim_domain::persistence::RepositoryError;
+/// # fn report(result: Result<u64, RepositoryError>) -> String {
+/// match result {
+///     Ok(version) => format!("Saved version {version}"),
+///     Err(RepositoryError::VersionConflict { expected, actual }) => {
+///         format!("Version conflict: expected {expected}, found {actual}")
+///     }
+///     Err(e) => format!("Error: {e}"),
+/// }
+/// # }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError<E = std::convert::Infallible>
+where
+    E: std::error::Error + 'static,
+{
+    /// The aggregate refused the command. Nothing was stored.
+    #[error("the command was rejected")]
+    Rejected(#[source] E),
+    /// Somebody else was first. Nothing was stored.
+    #[error("the aggregate is at version {actual}, expected was {expected}")]
+    VersionConflict {
+        /// Where the aggregate had to be.
+        expected: ExpectedVersion,
+        /// Where it is.
+        actual: Version,
+    },
+    /// The aggregate has no events.
+    #[error("there is no {stream}")]
+    NotFound {
+        /// Its stream.
+        stream: StreamId,
+    },
+    /// The aggregate exists, but never was at this version.
+    #[error("{stream} has no version {requested}; its versions are 1 to {actual}")]
+    VersionNotFound {
+        /// Its stream.
+        stream: StreamId,
+        /// The version that was asked for.
+        requested: Version,
+        /// The last version there is.
+        actual: Version,
+    },
+    /// The id can't be part of a stream's name.
+    #[error("`{id}` can't be the id of an aggregate")]
+    InvalidId {
+        /// The id's text, shortened to 100 characters.
+        id: String,
+        /// What is wrong with it.
+        source: StreamIdError,
+    },
+    /// An event can't be written. Nothing was stored.
+    #[error("an event `{event_type}` for {stream} can't be stored")]
+    Encode {
+        /// The stream it was for.
+        stream: StreamId,
+        /// What it calls itself.
+        event_type: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A stored event can't be read. It is whole, but this program does not understand it.
+    #[error("the event at version {version} of {stream} can't be read")]
+    Decode {
+        /// Its stream.
+        stream: StreamId,
+        /// Its place in the stream.
+        version: Version,
+        /// What is not understood.
+        source: DecodeError,
+    },
+    /// The answer was lost and could not be had until the deadline: the commit may or may not have
+    /// been stored.
+    #[error("whether commit {commit_id} was stored is not known")]
+    Unknown {
+        /// The commit, as [`resolve`](cim_store::EventLog::resolve) takes it.
+        commit_id: CommitId,
+        /// What was heard last.
+        source: EventLogError,
+    },
+    /// The event log failed or refused.
+    #[error("the event log could not do it")]
+    Store(#[source] EventLogError),
+}
+
+impl<E: std::error::Error + 'static> RepositoryError<E> {
+    /// Whether the aggregate refused the command; then why.
+    pub fn rejection(&self) -> Option<&E> {
+        match self {
+            Self::Rejected(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody else was first.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::VersionConflict { .. })
+    }
+
+    /// Whether the aggregate does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    pub(super) fn invalid_id(id: &str, source: StreamIdError) -> Self {
+        Self::InvalidId {
+            id: id.chars().take(100).collect(),
+            source,
+        }
+    }
+
+    pub(super) fn encode(stream: &StreamId, event_type: &str, source: EncodingFault) -> Self {
+        Self::Encode {
+            stream: stream.clone(),
+            event_type: event_type.to_owned(),
+            source: Box::new(source),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> From<EventLogError> for RepositoryError<E> {
+    fn from(error: EventLogError) -> Self {
+        match error.kind() {
+            EventLogErrorKind::VersionConflict {
+                expected, actual, ..
+            } => Self::VersionConflict {
+                expected: *expected,
+                actual: *actual,
+            },
+            EventLogErrorKind::Unknown { commit_id } => Self::Unknown {
+                commit_id: *commit_id,
+                source: error,
+            },
+            _ => Self::Store(error),
+        }
+    }
+}
+
+/// Why an event can't be handed to the store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EncodingFault {
+    #[error(transparent)]
+    Payload(#[from] EncodeError),
+    #[error(transparent)]
+    Name(#[from] cim_store::event::EventTypeError),
+    #[error("schema versions are counted from 1, it says 0")]
+    SchemaVersion,
+}

@@ -1,0 +1,103 @@
+//! Rebuilds an aggregate from its events, and brings it up to date with those that are newer.
+
+use cim_store::{
+    Context, EventLog, EventLogError, Head, RecordedEvent, StreamId, StreamRange, Version,
+};
+use futures_util::TryStreamExt as _;
+
+use super::RepositoryError;
+use crate::{Aggregate, DomainEvent};
+
+/// An aggregate on the way through its events.
+pub(super) struct Replay<A> {
+    pub(super) state: A,
+    stream: StreamId,
+    /// The last event that was applied.
+    head: Option<Head>,
+}
+
+impl<A: Aggregate> Replay<A> {
+    /// Before the first event.
+    pub(super) fn new(stream: StreamId) -> Self {
+        Self {
+            state: A::default(),
+            stream,
+            head: None,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.head
+            .as_ref()
+            .map_or(Version::NONE, |head| head.version)
+    }
+
+    /// State and head, if there were any events.
+    pub(super) fn into_parts(self) -> Option<(A, Head)> {
+        let state = self.state;
+        self.head.map(|head| (state, head))
+    }
+
+    /// Applies the events after the last one that was applied, up to `end` or all of them.
+    pub(super) async fn advance(
+        &mut self,
+        log: &dyn EventLog,
+        ctx: &Context,
+        end: Option<Version>,
+    ) -> Result<(), RepositoryError<A::Error>> {
+        let range = StreamRange {
+            to: end,
+            ..StreamRange::from(self.version().next())
+        };
+        let mut events = log.read_stream(ctx, &self.stream, range).await?;
+        while let Some(recorded) = events.try_next().await? {
+            self.check_follows(&recorded)?;
+            self.state.apply(&decode(&recorded)?);
+            self.head = Some(Head {
+                stream: recorded.stream,
+                version: recorded.version,
+                position: recorded.position,
+                cid: recorded.cid,
+            });
+        }
+        Ok(())
+    }
+
+    /// A state from which an event is missing decides wrongly, so this is checked once more than
+    /// the adapter does.
+    fn check_follows(&self, recorded: &RecordedEvent) -> Result<(), EventLogError> {
+        let due = self.version().next();
+        if recorded.version == due && recorded.stream == self.stream {
+            return Ok(());
+        }
+        Err(
+            EventLogError::integrity("a read of a stream delivered another event than the next")
+                .with("stream", &self.stream)
+                .with("due", due)
+                .with(
+                    "delivered",
+                    format!("{} of {}", recorded.version, recorded.stream),
+                ),
+        )
+    }
+}
+
+/// Reads a stored event as a domain event.
+pub(super) fn decode<D: DomainEvent, E: std::error::Error + 'static>(
+    recorded: &RecordedEvent,
+) -> Result<D, RepositoryError<E>> {
+    D::decode(
+        recorded.event_type.as_str(),
+        recorded.schema_version.get(),
+        &recorded.payload,
+    )
+    .map_err(|source| RepositoryError::Decode {
+        stream: recorded.stream.clone(),
+        version: recorded.version,
+        source,
+    })
+}

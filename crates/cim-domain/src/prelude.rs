@@ -1,0 +1,9 @@
+//! What most files of an application need: `use cim_domain::prelude::*;`.
+
+pub use crate::event::{DomainEvent, UpcastError};
+pub use crate::open::open;
+pub use crate::persistence::{Repository, RepositoryError, RetryPolicy, SaveOptions};
+pub use crate::testing::{given, given_no_events};
+pub use crate::{Aggregate, store};
+
+pub use cim_store::{Context, EventLogExt, Metadata, Store, StreamRange, Version};

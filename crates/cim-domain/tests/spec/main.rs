@@ -1,0 +1,20 @@
+//! What applications can rely on, by topic.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy.toml allows it in tests, but not in their helpers"
+)]
+
+mod account;
+mod concurrency;
+mod decoding;
+mod derive;
+mod opening;
+mod repository;
+mod retries;
+mod round_trips;
+mod scripted_log;
+mod test_kit;
+mod unknown_outcomes;
+mod upcasts;

@@ -1,0 +1,154 @@
+//! Opening a store by its URL.
+
+use std::sync::Arc;
+
+use cim_domain::store::{Context, ManualClock, SequentialIds, Timestamp};
+use cim_domain::{OpenError, OpenOptions, Repository, open, open_with};
+
+use crate::account::{Account, AccountCommand, ID, ctx};
+
+async fn refusal(url: &str) -> OpenError {
+    open(url).await.expect_err(url)
+}
+
+#[tokio::test]
+async fn memory_opens_a_new_store_each_time() {
+    let one = open("memory:").await.unwrap();
+    let accounts = Repository::<Account>::new(one.log());
+    accounts
+        .execute(&ctx(), &ID, AccountCommand::Deposit(1))
+        .await
+        .unwrap();
+    let other = open("MEMORY://").await.unwrap();
+    let stats = other.log().stats(&Context::new()).await.unwrap();
+    assert_eq!(stats.events, 0);
+}
+
+#[tokio::test]
+async fn memory_takes_no_path_and_never_exists_before() {
+    assert!(matches!(
+        refusal("memory:data").await,
+        OpenError::Malformed { .. }
+    ));
+    let options = OpenOptions {
+        must_exist: true,
+        ..OpenOptions::default()
+    };
+    assert!(matches!(
+        open_with("memory:", options).await.unwrap_err(),
+        OpenError::NotFound { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_store_takes_its_time_from_the_clock_it_was_given() {
+    let noon = Timestamp::from_seconds(12 * 3600);
+    let options = OpenOptions {
+        clock: Arc::new(ManualClock::at(noon)),
+        ids: Arc::new(SequentialIds::new(1)),
+        must_exist: false,
+    };
+    let store = open_with("memory:", options).await.unwrap();
+    let done = Repository::<Account>::new(store.log())
+        .execute(&ctx(), &ID, AccountCommand::Deposit(1))
+        .await
+        .unwrap();
+    assert_eq!(done.appended.unwrap().stored_at, noon);
+}
+
+#[tokio::test]
+async fn a_path_without_a_scheme_is_refused_with_the_way_out() {
+    for path in ["./data", "data", "/var/lib/cim", "C:\\data", "", "../a:b"] {
+        let error = refusal(path).await;
+        assert!(matches!(error, OpenError::NoScheme { .. }), "{path}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("did you mean `embedded:{path}`?")),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_scheme_is_refused_and_the_known_ones_are_named() {
+    let error = refusal("postgres://user:secret@host/db").await;
+    assert!(matches!(&error, OpenError::UnknownScheme { scheme } if scheme == "postgres"));
+    let text = error.to_string();
+    assert!(text.contains("memory:") && text.contains("embedded:PATH"));
+    assert!(!format!("{error:?}{text}").contains("secret"));
+}
+
+#[tokio::test]
+async fn nats_is_refused_truthfully_and_its_password_is_not_repeated() {
+    for url in ["nats://user:secret@host:4222", "tls://user:secret@host"] {
+        let error = refusal(url).await;
+        assert!(matches!(error, OpenError::NotBuilt { .. }));
+        let text = error.to_string();
+        assert!(text.contains("no adapter for NATS JetStream yet"), "{text}");
+        assert!(!format!("{error:?}{text}").contains("secret"));
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+#[tokio::test]
+async fn embedded_is_refused_in_a_build_without_it() {
+    let error = refusal("embedded:./data").await;
+    assert_eq!(
+        error.to_string(),
+        "this build can't open `embedded:`: it was built without the feature `embedded` of cim-domain"
+    );
+}
+
+#[cfg(feature = "embedded")]
+mod embedded {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_stored_in_a_directory_is_there_when_it_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("embedded:{}", directory.path().join("store").display());
+        for balance in 1..=3 {
+            let store = open(&url).await.unwrap();
+            let accounts = Repository::<Account>::new(store.log());
+            let deposit = AccountCommand::Deposit(1);
+            let done = accounts.execute(&ctx(), &ID, deposit).await.unwrap();
+            assert_eq!(done.state.balance, balance);
+            store.close().await.unwrap();
+        }
+        let with_slashes = url.replacen("embedded:", "embedded://", 1);
+        let store = open(&with_slashes).await.unwrap();
+        assert_eq!(store.log().stats(&ctx()).await.unwrap().events, 3);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_must_exist_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let options = OpenOptions {
+            must_exist: true,
+            ..OpenOptions::default()
+        };
+        let error = open_with(&format!("embedded:{}", path.display()), options)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, OpenError::NotFound { .. }), "{error:?}");
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_can_not_be_one_is_an_error_of_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "not a directory").unwrap();
+        let error = refusal(&format!("embedded:{}", file.display())).await;
+        assert!(matches!(error, OpenError::Store { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn embedded_without_a_path_is_refused() {
+        for url in ["embedded:", "embedded://"] {
+            assert!(matches!(refusal(url).await, OpenError::Malformed { .. }));
+        }
+    }
+}
