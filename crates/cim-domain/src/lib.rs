@@ -96,3 +96,8 @@ pub use cim_store as store;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/aggregates.md")]
 mod guide_to_aggregates {}
+
+/// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

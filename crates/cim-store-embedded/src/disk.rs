@@ -100,7 +100,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug + 'static {
     /// As the system reports them; a full disk is one.
     fn reserve(&self, len: u64) -> io::Result<bool>;
 
-    /// Maps the first `len` bytes for reading. Bytes past the end of the file must not be read.
+    /// Maps the first `len` bytes for reading; what is written to them later shows in it. Bytes past
+    /// the end of the file must not be read.
     ///
     /// # Errors
     /// As the system reports them.

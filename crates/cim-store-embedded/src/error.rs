@@ -17,7 +17,7 @@ pub(crate) enum EngineError {
         source: io::Error,
     },
     /// Stored bytes are not what was stored.
-    #[error("{what}: {path} at byte {offset}", path = path.display())]
+    #[error("{what} in {path} at byte {offset}", path = path.display())]
     Damage {
         what: String,
         path: PathBuf,
@@ -61,7 +61,7 @@ impl EngineError {
     pub(crate) fn opening(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
-            io::ErrorKind::NotFound => Self::damage("the file is missing", &path, 0),
+            io::ErrorKind::NotFound => Self::damage("a file is missing", &path, 0),
             _ => Self::io("open", &path)(source),
         }
     }

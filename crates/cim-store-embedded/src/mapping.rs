@@ -40,7 +40,8 @@ impl Mapping {
         Ok(Self(Inner::Mapped(map)))
     }
 
-    /// Bytes that are in memory already, for disks that are not the machine's own.
+    /// Bytes that are in memory already, for disks that are not the machine's own. They must not
+    /// change any more.
     pub fn owned(bytes: Vec<u8>) -> Self {
         Self(Inner::Owned(bytes))
     }

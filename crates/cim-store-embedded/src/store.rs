@@ -297,9 +297,13 @@ fn open_index(
     };
     let fits = |index: &Index| {
         let (reached, end) = (index.reached(), journal.reached());
-        let placed = journal
-            .segment(reached.end.segment())
-            .is_some_and(|segment| u64::from(reached.end.offset()) <= segment.end());
+        let number = reached.end.segment();
+        // What counted of a segment of buckets was written again behind it, so an index that
+        // reached only there goes on with the oldest segment.
+        let moved = journal.setting.family == BUCKETS && number < journal.first_segment();
+        let placed = journal.segment(number).map_or(moved, |segment| {
+            u64::from(reached.end.offset()) <= segment.end()
+        });
         placed && reached.end <= end.end && index.carried() == state.carried
     };
     let reason = match Index::open(setting.clone()) {

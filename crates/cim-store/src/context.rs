@@ -144,7 +144,7 @@ macro_rules! short_text {
             /// For any other text.
             pub fn new(text: impl Into<ByteString>) -> Result<Self, $error> {
                 let text = text.into();
-                if text.is_empty() || text.len() > $max || text.chars().any(char::is_control) {
+                if text.is_empty() || text.len() > $max || crate::limits::has_control(&text) {
                     return Err($error { text: text.chars().take(100).collect() });
                 }
                 Ok(Self(text))

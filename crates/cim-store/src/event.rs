@@ -40,7 +40,7 @@ impl EventType {
     /// When it is empty, too long or has control characters.
     pub fn new(name: impl Into<ByteString>) -> Result<Self, EventTypeError> {
         let name = name.into();
-        if name.is_empty() || name.len() > Self::MAX_BYTES || name.chars().any(char::is_control) {
+        if name.is_empty() || name.len() > Self::MAX_BYTES || crate::limits::has_control(&name) {
             return Err(EventTypeError {
                 text: name.chars().take(100).collect(),
             });

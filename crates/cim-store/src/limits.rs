@@ -70,6 +70,14 @@ impl fmt::Display for LimitName {
     }
 }
 
+/// Whether a text has control characters.
+pub(crate) fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|byte| byte.is_ascii_control());
+    }
+    text.chars().any(char::is_control)
+}
+
 /// How deep arrays and objects are nested in a JSON text; counts brackets outside strings, so it
 /// needs no valid JSON.
 pub(crate) fn json_nesting(text: &[u8]) -> usize {

@@ -105,22 +105,21 @@ impl StreamId {
         let mut dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
         let (Some((first, _)), Some((second, _)), None) = (dots.next(), dots.next(), dots.next())
         else {
-            return Err(StreamIdError::Shape {
-                name: name.to_string(),
-            });
+            return Err(StreamIdError::Shape { name: name.to_string() });
         };
-        let tokens = [
-            ("context", &name[..first]),
-            ("aggregate", &name[first + 1..second]),
-            ("id", &name[second + 1..]),
-        ];
-        for (part, token) in tokens {
-            if let Err(reason) = decode_token(token) {
-                return Err(StreamIdError::Token {
-                    part,
-                    token: token.to_owned(),
-                    reason,
-                });
+        // Most names need no escapes, and then nothing needs decoding to be checked.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let filled = first > 0 && second > first + 1 && name.len() > second + 1;
+        if !filled || !name.bytes().all(plain) {
+            let tokens = [
+                ("context", &name[..first]),
+                ("aggregate", &name[first + 1..second]),
+                ("id", &name[second + 1..]),
+            ];
+            for (part, token) in tokens {
+                if let Err(reason) = decode_token(token) {
+                    return Err(StreamIdError::Token { part, token: token.to_owned(), reason });
+                }
             }
         }
         let length = name.len();

@@ -127,8 +127,11 @@ pub(crate) fn entries(
 /// what was given up. Streams that are carried count where they are carried.
 fn begins_a_stream(journal: &Journal, header: &Header) -> bool {
     let before = header.previous;
-    let carried = journal.carried().map(|carried| carried.number());
-    header.number == 1 || journal.has_given_up(before) && Some(before.segment()) != carried
+    let is_carried = || {
+        let carried = journal.carried();
+        carried.is_some_and(|carried| carried.number() == before.segment())
+    };
+    header.number == 1 || journal.has_given_up(before) && !is_carried()
 }
 
 fn head_entry(stream: &str, place: Place, header: &Header, digest: [u8; 32]) -> (IndexKey, Slot) {

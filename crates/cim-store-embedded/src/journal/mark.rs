@@ -74,9 +74,7 @@ impl MarkFile {
         path: &Path,
         salt: Salt,
     ) -> Result<(Self, Reached), EngineError> {
-        let file = disk
-            .open(path, false)
-            .map_err(EngineError::opening(path))?;
+        let file = disk.open(path, false).map_err(EngineError::opening(path))?;
         let mut newest: Option<(u64, Reached)> = None;
         for slot in 0..2 {
             let mut bytes = [0; BYTES];

@@ -327,7 +327,10 @@ fn find_end(active: &Segment, start: Reached, marked: Reached) -> Result<FoundEn
     }
     // A segment is sealed after the one that follows it was made durable. The footer counts only
     // where the records end: content may look like one.
-    if active.read_footer()?.is_some_and(|footer| footer.end == end) {
+    if active
+        .read_footer()?
+        .is_some_and(|footer| footer.end == end)
+    {
         let name = format!("{:010}.seg", active.number() + 1);
         let path = active.path.with_file_name(name);
         return Err(EngineError::damage("a segment is missing", &path, 0));

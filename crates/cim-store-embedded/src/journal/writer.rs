@@ -261,8 +261,12 @@ impl JournalWriter {
         }
         let file = &*self.active.file;
         let ahead = (4 * self.buffer.len() as u64).clamp(RESERVE_BYTES, 16 * RESERVE_BYTES);
-        match file.reserve(end + ahead) {
-            Ok(true) => Ok(end + ahead),
+        // A segment that is full is not written any further.
+        let further = (end + ahead)
+            .min(self.journal.setting.segment_bytes)
+            .max(end);
+        match file.reserve(further) {
+            Ok(true) => Ok(further),
             Ok(false) => Ok(self.reserved),
             Err(_) => file.reserve(end).map(|_| end),
         }
