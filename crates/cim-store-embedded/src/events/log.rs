@@ -62,10 +62,12 @@ impl EmbeddedLog {
         answer: oneshot::Sender<Result<Appended, EventLogError>>,
     ) -> Result<AppendRequest, EventLogError> {
         staging::check_append(&append, &CAPABILITIES.limits)?;
+        // An id that is made here was never handed out before.
+        let given = append.commit_id.is_some();
         let commit_id = staging::complete(&mut append, ctx, &*self.clock, &*self.ids);
         let generation = self.index.generation();
         let commit_key = IndexKey::commit(commit_id.as_bytes());
-        let stored = self.index.get(commit_key)?;
+        let stored = if given { self.index.get(commit_key)? } else { None };
         let streams = append
             .expectations()
             .map(|(stream, _)| {

@@ -2,6 +2,7 @@
 //! group of them durable before it answers any.
 
 use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use cim_store::staging::{Placement, check_repetition, encode_event};
@@ -16,7 +17,7 @@ use crate::error::EngineError;
 use crate::events::catch_up::{commit_slot, index_carried, step_entry};
 use crate::events::record::{EVENT, KnownHead, find_head, head_in};
 use crate::events::{commits, truncate};
-use crate::index::key::{IndexKey, KeyMap, STEP};
+use crate::index::key::{IndexKey, KeyHasher, KeyMap, STEP};
 use crate::index::{Detail, HEAD, Index, Slot};
 use crate::journal::record::{FIRST_OF_COMMIT, LAST_OF_COMMIT, Place};
 use crate::journal::writer::{FlushError, JournalWriter, NewRecord};
@@ -77,7 +78,7 @@ pub(crate) struct EventWriter {
 #[derive(Default)]
 struct Group {
     heads: KeyMap<KnownHead>,
-    commits: HashSet<CommitId>,
+    commits: HashSet<IndexKey, BuildHasherDefault<KeyHasher>>,
     entries: Vec<(IndexKey, Slot)>,
     new_streams: u64,
     events: u64,
@@ -86,6 +87,42 @@ struct Group {
         CommitId,
         Answer<Appended>,
     )>,
+}
+
+impl Group {
+    /// Gives everyone what was decided, and begins the next group with the same memory.
+    fn answer(&mut self) {
+        for (answer, _, decided) in self.answers.drain(..) {
+            // Whoever asked may be gone.
+            let _ = answer.send(decided);
+        }
+        self.clear();
+    }
+
+    /// Tells everyone that the group could not be flushed.
+    fn refuse(&mut self, error: &FlushError) {
+        for (answer, commit_id, _) in self.answers.drain(..) {
+            let refusal = match error {
+                FlushError::NotStored(error) => EventLogError::from(error.again()),
+                FlushError::Unknown(error) => {
+                    let message = "a flush failed, so the commit may be stored or not, \
+                                   and the store is closed for writing";
+                    EventLogError::unknown(commit_id, message)
+                        .with_source(error.again())
+                        .with_hint("open the store again and ask `resolve` for the commit")
+                }
+            };
+            let _ = answer.send(Err(refusal));
+        }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.heads.clear();
+        self.commits.clear();
+        self.entries.clear();
+        (self.new_streams, self.events) = (0, 0);
+    }
 }
 
 impl EventWriter {
@@ -163,7 +200,7 @@ impl EventWriter {
     /// The first result of a commit that was stored before or is in this group.
     fn stored_before(&mut self, request: &AppendRequest) -> Answer<Option<Appended>> {
         let (append, id) = (&request.append, request.commit_id);
-        if self.group.commits.contains(&id) {
+        if self.group.commits.contains(&request.commit_key) {
             self.commit(); // then it can be read like any other
         }
         // What was not found in advance can only be in memory, unless entries left it meanwhile.
@@ -263,7 +300,7 @@ impl EventWriter {
                 });
             }
         }
-        self.group.commits.insert(request.commit_id);
+        self.group.commits.insert(request.commit_key);
         result
     }
 
@@ -364,39 +401,34 @@ impl Committer for EventWriter {
     }
 
     fn commit(&mut self) {
-        let group = std::mem::take(&mut self.group);
-        if self.writer.gathered() > 0 {
-            if let Err(error) = self.writer.flush() {
-                refuse(group.answers, &error);
-                return;
-            }
-            let heads = group.heads.iter().map(|(key, head)| {
-                let detail = Detail {
-                    sequence: head.position.get(),
-                    digest: *head.cid.digest(),
-                };
-                let slot = Slot {
-                    kind: HEAD,
-                    place: head.place,
-                    number: head.version.get(),
-                    detail: Some(detail),
-                };
-                (*key, slot)
-            });
-            let entries = heads.chain(group.entries.iter().copied());
-            let full = self
-                .index
-                .apply(entries, group.new_streams, self.writer.reached());
-            self.writer.publish();
-            for (answer, _, decided) in group.answers {
-                let _ = answer.send(decided);
-            }
-            self.keep(full);
-        } else {
-            for (answer, _, decided) in group.answers {
-                let _ = answer.send(decided);
-            }
+        let group = &mut self.group;
+        if self.writer.gathered() == 0 {
+            group.answer();
+            return;
         }
+        if let Err(error) = self.writer.flush() {
+            group.refuse(&error);
+            return;
+        }
+        let heads = group.heads.drain().map(|(key, head)| {
+            let detail = Detail {
+                sequence: head.position.get(),
+                digest: *head.cid.digest(),
+            };
+            let slot = Slot {
+                kind: HEAD,
+                place: head.place,
+                number: head.version.get(),
+                detail: Some(detail),
+            };
+            (key, slot)
+        });
+        let entries = heads.chain(group.entries.drain(..));
+        let reached = self.writer.reached();
+        let full = self.index.apply(entries, group.new_streams, reached);
+        self.writer.publish();
+        group.answer();
+        self.keep(full);
     }
 
     fn tidy(&mut self) -> bool {
@@ -425,29 +457,5 @@ fn known(slot: Slot, detail: Detail) -> KnownHead {
         position: Position::new(detail.sequence),
         cid: EventCid::from_digest(detail.digest),
         place: slot.place,
-    }
-}
-
-/// Answers everyone of a group that could not be flushed.
-fn refuse(
-    answers: Vec<(
-        oneshot::Sender<Answer<Appended>>,
-        CommitId,
-        Answer<Appended>,
-    )>,
-    error: &FlushError,
-) {
-    for (answer, commit_id, _) in answers {
-        let refusal = match error {
-            FlushError::NotStored(error) => EventLogError::from(error.again()),
-            FlushError::Unknown(error) => {
-                let message = "a flush failed, so the commit may be stored or not, \
-                               and the store is closed for writing";
-                EventLogError::unknown(commit_id, message)
-                    .with_source(error.again())
-                    .with_hint("open the store again and ask `resolve` for the commit")
-            }
-        };
-        let _ = answer.send(Err(refusal));
     }
 }
