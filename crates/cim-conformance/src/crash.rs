@@ -29,8 +29,7 @@ use std::collections::HashMap;
 use cim_store::{Context, EventId, EventLog, StreamId, Version};
 
 use crate::history::{
-    AppendCall, Call, FinalState, History, HistoryError, Outcome, Report, Violation, Written,
-    check,
+    AppendCall, Call, FinalState, History, HistoryError, Outcome, Report, Violation, Written, check,
 };
 
 #[cfg(doc)]

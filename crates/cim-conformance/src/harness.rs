@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -67,11 +67,8 @@ pub trait Harness: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it can't be opened; the case fails with the error.
-    async fn open(
-        &self,
-        place: &Self::Place,
-        setup: Setup,
-    ) -> Result<Arc<dyn Store>, HarnessError>;
+    async fn open(&self, place: &Self::Place, setup: Setup)
+    -> Result<Arc<dyn Store>, HarnessError>;
 
     /// Whether what was stored at a place is there when it is opened again after it was closed.
     /// Cases that reopen the store don't apply where it is not.

@@ -44,7 +44,7 @@ mod trial;
 pub use async_trait::async_trait;
 pub use fault::{FaultLayer, FaultPlan};
 pub use harness::{Harness, HarnessError, Setup, TestClock};
-pub use suite::{Case, CaseFailure, run};
+pub use suite::{Case, CaseFailure, run, run_within};
 pub use trial::Trial;
 
 /// The cases of the port `EventLog`.

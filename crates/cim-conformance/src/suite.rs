@@ -17,6 +17,9 @@ use crate::trial::Trial;
 /// What a case ends with.
 pub(crate) type CaseResult = Result<(), CaseFailure>;
 
+/// A case under way.
+pub(crate) type CaseFuture = Pin<Box<dyn Future<Output = Result<(), CaseFailure>> + Send>>;
+
 /// One behaviour that every adapter has.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -26,8 +29,8 @@ pub struct Case {
     pub contract: &'static str,
     /// The module it is written in.
     pub group: &'static str,
-    #[doc(hidden)]
-    pub run: fn(Trial) -> Pin<Box<dyn Future<Output = Result<(), CaseFailure>> + Send>>,
+    /// What it does.
+    pub(crate) run: fn(Trial) -> CaseFuture,
 }
 
 impl fmt::Debug for Case {
@@ -75,6 +78,14 @@ const LONGEST: Duration = Duration::from_secs(180);
 /// When the store does not behave as the case says, when the case takes longer than three
 /// minutes, and when there is no such case.
 pub fn run(name: &str, harness: impl Harness) {
+    run_within(LONGEST, name, harness);
+}
+
+/// Runs a case as [`run`] does, with a limit of one's own on its real time.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_within(limit: Duration, name: &str, harness: impl Harness) {
     let case = crate::cases().find(|case| case.name == name);
     let case = case.unwrap_or_else(|| panic!("there is no case `{name}`"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,7 +99,7 @@ pub fn run(name: &str, harness: impl Harness) {
             let trial = Trial::open(harness).await?;
             (case.run)(trial).await
         });
-        match select(task, SystemClock.sleep(LONGEST)).await {
+        match select(task, SystemClock.sleep(limit)).await {
             Either::Left((ended, _)) => Some(ended),
             Either::Right(_) => None,
         }
@@ -101,6 +112,6 @@ pub fn run(name: &str, harness: impl Harness) {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => panic!("`{name}` ended early: {error}"),
         },
-        None => panic!("`{name}` did not end within {LONGEST:?}: it hangs"),
+        None => panic!("`{name}` did not end within {limit:?}: it hangs"),
     }
 }

@@ -149,7 +149,10 @@ impl Trial {
     }
 
     /// All events of a stream.
-    pub(crate) async fn events(&self, stream: &StreamId) -> Result<Vec<RecordedEvent>, CaseFailure> {
+    pub(crate) async fn events(
+        &self,
+        stream: &StreamId,
+    ) -> Result<Vec<RecordedEvent>, CaseFailure> {
         let read = self.log.read_stream(&self.ctx, stream, StreamRange::all());
         Ok(collect(read.await).await?)
     }

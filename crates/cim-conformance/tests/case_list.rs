@@ -1,5 +1,7 @@
 //! Every case that is written is run, and every case that is run is documented.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -8,7 +10,9 @@ use cim_conformance::{BUCKET_CASES, Case, EVENT_LOG_CASES, cases};
 
 /// The names of all cases in a folder of the sources.
 fn written(folder: &str) -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src")
+        .join(folder);
     let mut names = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();

@@ -1,5 +1,7 @@
 //! Judging what a killed process left: right logs pass, wrong ones and wrong journals don't.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -50,9 +52,11 @@ async fn run(log: &Arc<dyn EventLog>, seed: u64) -> String {
     let (writer, ctx) = (recorder.client(), Context::new());
     for _ in 0..10 {
         let version = log.version(&ctx, &stream("a")).await.unwrap();
-        let append = Append::new()
-            .write(stream("a"), version, events(2))
-            .write(stream("b"), ExpectedVersion::Any, events(1));
+        let append = Append::new().write(stream("a"), version, events(2)).write(
+            stream("b"),
+            ExpectedVersion::Any,
+            events(1),
+        );
         writer.append(&ctx, append).await.unwrap();
     }
     pipe.received()
@@ -120,7 +124,9 @@ async fn acknowledged_commits_that_are_lost_are_found() {
     let mut journal = Journal::new();
     journal.add_run(&received).unwrap();
     let without = MemoryStore::new().log();
-    let violations = check_after_crash(&*without, &mut journal).await.unwrap_err();
+    let violations = check_after_crash(&*without, &mut journal)
+        .await
+        .unwrap_err();
     let lost = violations
         .iter()
         .filter(|violation| matches!(violation, Violation::Lost { .. }))

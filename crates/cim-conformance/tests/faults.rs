@@ -1,5 +1,7 @@
 //! Faults on purpose, and that who handles them stores everything exactly once.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::sync::Arc;
 
 use cim_conformance::{FaultLayer, FaultPlan};
@@ -29,11 +31,17 @@ async fn a_fault_before_an_append_stores_nothing() {
     let (faulty, sound) = with_faults(FaultPlan::before(2));
     let ctx = Context::new();
     let new = ExpectedVersion::Any;
-    faulty.append_to(&ctx, &stream(), new, event(1)).await.unwrap();
+    faulty
+        .append_to(&ctx, &stream(), new, event(1))
+        .await
+        .unwrap();
     let error = faulty.append_to(&ctx, &stream(), new, event(2)).await;
     assert_eq!(error.unwrap_err().fault(), Some(Fault::Unavailable));
     assert_eq!(sound.read_all(&ctx, &stream()).await.unwrap().len(), 1);
-    faulty.append_to(&ctx, &stream(), new, event(3)).await.unwrap();
+    faulty
+        .append_to(&ctx, &stream(), new, event(3))
+        .await
+        .unwrap();
     assert_eq!(sound.read_all(&ctx, &stream()).await.unwrap().len(), 2);
 }
 
@@ -41,7 +49,9 @@ async fn a_fault_before_an_append_stores_nothing() {
 async fn a_fault_after_an_append_stores_it_and_names_the_commit() {
     let (faulty, sound) = with_faults(FaultPlan::after(1));
     let ctx = Context::new();
-    let lost = faulty.append_to(&ctx, &stream(), ExpectedVersion::NEW, event(1)).await;
+    let lost = faulty
+        .append_to(&ctx, &stream(), ExpectedVersion::NEW, event(1))
+        .await;
     let commit = lost.unwrap_err().unknown_commit().unwrap();
     let stored = sound.read_all(&ctx, &stream()).await.unwrap();
     assert_eq!(stored[0].commit_id, commit);
@@ -53,7 +63,9 @@ async fn a_fault_after_an_append_stores_it_and_names_the_commit() {
 async fn a_fault_after_an_append_that_conflicts_is_unknown_too() {
     let (faulty, _) = with_faults(FaultPlan::after(1));
     let ctx = Context::new();
-    let lost = faulty.append_to(&ctx, &stream(), ExpectedVersion::Exists, event(1)).await;
+    let lost = faulty
+        .append_to(&ctx, &stream(), ExpectedVersion::Exists, event(1))
+        .await;
     let commit = lost.unwrap_err().unknown_commit().unwrap();
     let resolution = faulty.resolve(&ctx, commit).await.unwrap();
     assert_eq!(resolution, Resolution::NotCommitted);

@@ -28,7 +28,10 @@ pub(crate) async fn a_value_is_gone_after_the_buckets_time_to_live(t: Trial) -> 
     let k = key("k");
     bucket.put(&t.ctx, &k, value("one"), PLAIN).await?;
     let entry = bucket.get(&t.ctx, &k).await?.ok_or("nothing there")?;
-    assert_eq!(entry.expires_at, Some(entry.stored_at.saturating_add(SHORT)));
+    assert_eq!(
+        entry.expires_at,
+        Some(entry.stored_at.saturating_add(SHORT))
+    );
     t.pass(PAST).await;
     assert_eq!(bucket.get(&t.ctx, &k).await?, None);
     assert_eq!(keys(&t, &bucket, ">").await?, [""; 0]);

@@ -85,7 +85,9 @@ pub(crate) async fn a_bucket_keeps_everything_when_reopened(t: Trial) -> CaseRes
     }
     bucket.put(&t.ctx, &key("gone"), value("x"), PLAIN).await?;
     bucket.delete(&t.ctx, &key("gone"), None).await?;
-    bucket.put(&t.ctx, &key("purged"), value("x"), PLAIN).await?;
+    bucket
+        .put(&t.ctx, &key("purged"), value("x"), PLAIN)
+        .await?;
     let last = bucket.purge(&t.ctx, &key("purged"), None).await?;
     let before = (
         bucket.get(&t.ctx, &k).await?,
@@ -100,10 +102,7 @@ pub(crate) async fn a_bucket_keeps_everything_when_reopened(t: Trial) -> CaseRes
     let name = BucketName::new("b")?;
     assert_eq!(t.store.buckets(&t.ctx).await?, [(name.clone(), settings)]);
     let other = settings.with_history(9);
-    refused(
-        t.store.bucket(&t.ctx, &name, other).await,
-        Fault::Invalid,
-    );
+    refused(t.store.bucket(&t.ctx, &name, other).await, Fault::Invalid);
     let bucket = t.bucket("b", settings).await?;
     let after = (
         bucket.get(&t.ctx, &k).await?,

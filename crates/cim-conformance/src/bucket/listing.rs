@@ -26,10 +26,7 @@ pub(crate) async fn keys(
     let entries: Vec<_> = entries.try_collect().await?;
     for entry in &entries {
         assert_eq!(entry.operation, Operation::Put);
-        assert_eq!(
-            bucket.get(&t.ctx, &entry.key).await?.as_ref(),
-            Some(entry)
-        );
+        assert_eq!(bucket.get(&t.ctx, &entry.key).await?.as_ref(), Some(entry));
     }
     let sorted = |mut texts: Vec<String>| {
         texts.sort_unstable();
@@ -86,9 +83,7 @@ pub(crate) async fn many_keys_are_listed_whole(t: Trial) -> CaseResult {
     let mut expected = Vec::new();
     for n in 0..500 {
         let name = format!("k.{n:03}");
-        bucket
-            .put(&t.ctx, &key(&name), value(&name), PLAIN)
-            .await?;
+        bucket.put(&t.ctx, &key(&name), value(&name), PLAIN).await?;
         expected.push(name);
     }
     assert_eq!(keys(&t, &bucket, ">").await?, expected);

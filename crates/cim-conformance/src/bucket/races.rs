@@ -98,6 +98,7 @@ pub(crate) async fn counting_up_by_updates_loses_no_count(t: Trial) -> CaseResul
                         .map_err(|_| BucketError::integrity("the count"))?;
                     let next = value(&(count + 1).to_string());
                     let revision = entry.revision;
+                    tokio::task::yield_now().await; // so that others write in between
                     match bucket.update(&ctx, &key("k"), next, revision, PLAIN).await {
                         Ok(_) => break,
                         Err(error) if error.is_conflict() => tokio::task::yield_now().await,

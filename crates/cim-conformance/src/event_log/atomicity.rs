@@ -78,6 +78,8 @@ pub(crate) async fn every_event_says_its_place_in_its_commit(t: Trial) -> CaseRe
 pub(crate) async fn readers_of_the_log_never_see_a_part_of_a_commit(t: Trial) -> CaseResult {
     while_commits_are_written(&t, |log, ctx| async move {
         let seen = collect(log.read_log(&ctx, LogQuery::all()).await).await?;
+        let of = |id| seen.iter().filter(|e| e.stream == stream(id)).count();
+        assert_eq!(of("a"), of("b"), "each commit has as many of both");
         whole_commits(&seen)
     })
     .await
@@ -89,9 +91,20 @@ pub(crate) async fn readers_of_streams_never_see_a_part_of_a_commit(t: Trial) ->
         // `b` is read after `a`, so it may be longer, but never shorter.
         let in_a = collect(log.read_stream(&ctx, &a, StreamRange::all()).await).await?;
         let in_b = collect(log.read_stream(&ctx, &b, StreamRange::all()).await).await?;
-        assert!(in_b.len() >= in_a.len(), "{} then {}", in_a.len(), in_b.len());
-        let head_of_a = log.head(&ctx, &a).await?.map_or(Version::NONE, |h| h.version);
-        let head_of_b = log.head(&ctx, &b).await?.map_or(Version::NONE, |h| h.version);
+        assert!(
+            in_b.len() >= in_a.len(),
+            "{} then {}",
+            in_a.len(),
+            in_b.len()
+        );
+        let head_of_a = log
+            .head(&ctx, &a)
+            .await?
+            .map_or(Version::NONE, |h| h.version);
+        let head_of_b = log
+            .head(&ctx, &b)
+            .await?
+            .map_or(Version::NONE, |h| h.version);
         assert!(head_of_b >= head_of_a, "{head_of_a} then {head_of_b}");
         // Two events of each commit stand in `a`.
         assert_eq!(in_a.len() % 2, 0, "half of a commit");

@@ -58,9 +58,7 @@ pub(crate) async fn a_check_of_a_stream_that_does_not_exist_fails(t: Trial) -> C
     Ok(())
 }
 
-pub(crate) async fn two_decisions_that_rest_on_each_other_do_not_both_pass(
-    t: Trial,
-) -> CaseResult {
+pub(crate) async fn two_decisions_that_rest_on_each_other_do_not_both_pass(t: Trial) -> CaseResult {
     // Write skew: each writes what the other one only read.
     for round in 0..100 {
         let a = stream(&format!("a{round}"));
@@ -93,9 +91,11 @@ pub(crate) async fn two_decisions_that_rest_on_each_other_do_not_both_pass(
 pub(crate) async fn an_append_without_events_only_checks(t: Trial) -> CaseResult {
     let (a, b) = (stream("a"), stream("b"));
     t.append(&a, Version::NONE, events(2)).await?;
-    let passed = Append::new()
-        .write(a.clone(), v(2), Vec::new())
-        .write(b.clone(), Version::NONE, Vec::new());
+    let passed = Append::new().write(a.clone(), v(2), Vec::new()).write(
+        b.clone(),
+        Version::NONE,
+        Vec::new(),
+    );
     let stored = t.log.append(&t.ctx, passed).await?;
     assert_eq!(stored.position, Position::NONE);
     assert!(stored.heads.is_empty());

@@ -47,9 +47,7 @@ pub(crate) async fn closing_twice_is_no_error(t: Trial) -> CaseResult {
     Ok(())
 }
 
-pub(crate) async fn what_was_acknowledged_before_closing_is_there_after_it(
-    t: Trial,
-) -> CaseResult {
+pub(crate) async fn what_was_acknowledged_before_closing_is_there_after_it(t: Trial) -> CaseResult {
     // Writers go on until they are told that the store is closed.
     let mut running = Vec::new();
     for writer in 0..4_u64 {

@@ -42,9 +42,7 @@ pub(crate) async fn the_same_commit_again_returns_the_first_result(t: Trial) -> 
     Ok(())
 }
 
-pub(crate) async fn the_same_commit_after_others_returns_the_first_result(
-    t: Trial,
-) -> CaseResult {
+pub(crate) async fn the_same_commit_after_others_returns_the_first_result(t: Trial) -> CaseResult {
     let first = t.log.append(&t.ctx, commit(Version::NONE)).await?;
     t.append(&stream("a"), v(2), events(5)).await?;
     t.append(&stream("c"), v(0), events(1)).await?;
@@ -119,7 +117,11 @@ pub(crate) async fn a_commit_id_used_for_other_events_is_invalid(t: Trial) -> Ca
         Append::new().write(stream("c"), ExpectedVersion::Any, events(1)),
         Append::new().write(stream("a"), ExpectedVersion::Any, events(2)),
         Append::new()
-            .write(stream("a"), ExpectedVersion::Any, vec![event(1), typed("x", 2)])
+            .write(
+                stream("a"),
+                ExpectedVersion::Any,
+                vec![event(1), typed("x", 2)],
+            )
             .write(stream("b"), ExpectedVersion::Any, events(1)),
         Append::new()
             .write(stream("a"), ExpectedVersion::Any, events(2))
@@ -159,7 +161,10 @@ pub(crate) async fn a_commit_that_lost_is_not_committed_and_can_be_tried_again(
     let a = stream("a");
     t.append(&a, v(0), events(1)).await?;
     let lost = t.log.append(&t.ctx, commit(v(0))).await;
-    assert!(matches!(&lost, Err(error) if error.is_conflict()), "{lost:?}");
+    assert!(
+        matches!(&lost, Err(error) if error.is_conflict()),
+        "{lost:?}"
+    );
     assert_eq!(t.log.resolve(&t.ctx, ID).await?, Resolution::NotCommitted);
     let stored = t.log.append(&t.ctx, commit(v(1))).await?;
     assert_eq!(stored.head(&a).map(|head| head.version), Some(v(3)));

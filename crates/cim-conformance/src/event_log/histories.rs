@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use cim_store::{
-    Append, EventLogError, ExpectedVersion, SequentialIds, StreamRange, Version,
-};
+use cim_store::{Append, EventLogError, ExpectedVersion, SequentialIds, StreamRange, Version};
 use futures_util::TryStreamExt;
 
 use crate::history::{FinalState, Recorder, check};

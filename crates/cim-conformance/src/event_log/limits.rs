@@ -25,9 +25,10 @@ async fn is_refused(t: &Trial, events: Vec<NewEvent>, limit: LimitName) -> CaseR
     let alone = t.append(&stream("a"), v(0), events.clone()).await;
     too_large(alone, limit);
     let sound = bytes(1)?;
-    let with_others = Append::new()
-        .write(stream("b"), v(0), vec![sound])
-        .write(stream("a"), v(0), events);
+    let with_others =
+        Append::new()
+            .write(stream("b"), v(0), vec![sound])
+            .write(stream("a"), v(0), events);
     too_large(t.log.append(&t.ctx, with_others).await, limit);
     assert_eq!(t.all_events().await?.len(), 0);
     assert_eq!(t.log.head(&t.ctx, &stream("b")).await?, None);
@@ -82,9 +83,10 @@ pub(crate) async fn a_commit_of_one_event_more_is_too_large(t: Trial) -> CaseRes
     let many = events(MAX.commit_events as u64 + 1);
     is_refused(&t, many, LimitName::CommitEvents).await?;
     // The events of all streams count together.
-    let append = Append::new()
-        .write(stream("a"), v(0), events(500))
-        .write(stream("b"), v(0), events(501));
+    let append =
+        Append::new()
+            .write(stream("a"), v(0), events(500))
+            .write(stream("b"), v(0), events(501));
     too_large(t.log.append(&t.ctx, append).await, LimitName::CommitEvents);
     assert_eq!(t.all_events().await?.len(), 0);
     Ok(())

@@ -12,10 +12,17 @@ pub(crate) const CONTRACT: &str = "Ordering";
 pub(crate) async fn versions_count_from_one_without_gaps(t: Trial) -> CaseResult {
     let a = stream("a");
     for n in 0..5 {
-        t.append(&a, ExpectedVersion::Any, events(n % 3 + 1)).await?;
-        t.append(&stream("b"), ExpectedVersion::Any, events(2)).await?;
+        t.append(&a, ExpectedVersion::Any, events(n % 3 + 1))
+            .await?;
+        t.append(&stream("b"), ExpectedVersion::Any, events(2))
+            .await?;
     }
-    let versions: Vec<_> = t.events(&a).await?.iter().map(|e| e.version.get()).collect();
+    let versions: Vec<_> = t
+        .events(&a)
+        .await?
+        .iter()
+        .map(|e| e.version.get())
+        .collect();
     assert_eq!(versions, (1..=9).collect::<Vec<_>>());
     Ok(())
 }
@@ -23,7 +30,8 @@ pub(crate) async fn versions_count_from_one_without_gaps(t: Trial) -> CaseResult
 pub(crate) async fn positions_increase_along_the_log(t: Trial) -> CaseResult {
     for n in 0..30_u64 {
         let id = stream(&format!("s{}", n % 4));
-        t.append(&id, ExpectedVersion::Any, events(n % 3 + 1)).await?;
+        t.append(&id, ExpectedVersion::Any, events(n % 3 + 1))
+            .await?;
     }
     let all = t.all_events().await?;
     assert_eq!(all.len(), 60);
@@ -56,9 +64,7 @@ pub(crate) async fn positions_of_concurrent_commits_do_not_mix(t: Trial) -> Case
     whole_commits(&all)
 }
 
-pub(crate) async fn what_was_acknowledged_before_has_the_smaller_positions(
-    t: Trial,
-) -> CaseResult {
+pub(crate) async fn what_was_acknowledged_before_has_the_smaller_positions(t: Trial) -> CaseResult {
     let mut last = Position::NONE;
     for n in 0..20_u64 {
         let id = stream(&format!("s{}", n % 7));
@@ -91,7 +97,8 @@ pub(crate) async fn the_head_is_the_last_event(t: Trial) -> CaseResult {
     assert_eq!(t.log.head(&t.ctx, &a).await?, None);
     for n in 0..3 {
         let stored = t.append(&a, v(2 * n), events(2)).await?;
-        t.append(&stream("b"), ExpectedVersion::Any, events(1)).await?;
+        t.append(&stream("b"), ExpectedVersion::Any, events(1))
+            .await?;
         let last = t.events(&a).await?.pop().ok_or("nothing was read")?;
         let head = t.log.head(&t.ctx, &a).await?.ok_or("there is no head")?;
         assert_eq!(head.stream, a);
@@ -106,9 +113,10 @@ pub(crate) async fn the_head_is_the_last_event(t: Trial) -> CaseResult {
 pub(crate) async fn what_an_append_returns_is_what_it_stored(t: Trial) -> CaseResult {
     let (a, b) = (stream("a"), stream("b"));
     t.append(&b, Version::NONE, events(1)).await?;
-    let append = Append::new()
-        .write(b.clone(), v(1), events(2))
-        .write(a.clone(), Version::NONE, events(1));
+    let append =
+        Append::new()
+            .write(b.clone(), v(1), events(2))
+            .write(a.clone(), Version::NONE, events(1));
     let stored = t.log.append(&t.ctx, append).await?;
     let order: Vec<_> = stored.heads.iter().map(|head| &head.stream).collect();
     assert_eq!(order, [&b, &a]);
@@ -140,7 +148,10 @@ pub(crate) async fn streams_are_listed_by_pattern_each_once(t: Trial) -> CaseRes
         (">", &names[..]),
         ("sales.order.*", &names[..2]),
         ("sales.>", &names[..3]),
-        ("*.*.1", &["sales.order.1", "sales.customer.1", "stock.item.1"]),
+        (
+            "*.*.1",
+            &["sales.order.1", "sales.customer.1", "stock.item.1"],
+        ),
         ("stock.item.1", &names[3..]),
         ("stock.item.2", &[]),
     ] {

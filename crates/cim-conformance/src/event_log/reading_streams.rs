@@ -20,7 +20,8 @@ async fn ten_events(t: &Trial) -> CaseResult {
     for size in [1_u64, 4, 2, 3] {
         let mine = (next..next + size).map(event).collect();
         t.append(&stream("a"), v(next - 1), mine).await?;
-        t.append(&stream("b"), ExpectedVersion::Any, events(2)).await?;
+        t.append(&stream("b"), ExpectedVersion::Any, events(2))
+            .await?;
         next += size;
     }
     Ok(())
@@ -141,7 +142,12 @@ pub(crate) async fn a_long_stream_is_read_whole(t: Trial) -> CaseResult {
     for n in 0..5 {
         t.append(&a, v(n * 1_000), events(1_000)).await?;
     }
-    let versions: Vec<_> = t.events(&a).await?.iter().map(|e| e.version.get()).collect();
+    let versions: Vec<_> = t
+        .events(&a)
+        .await?
+        .iter()
+        .map(|e| e.version.get())
+        .collect();
     assert_eq!(versions, (1..=5_000).collect::<Vec<_>>());
     Ok(())
 }

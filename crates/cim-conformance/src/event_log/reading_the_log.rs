@@ -39,9 +39,9 @@ pub(crate) async fn an_empty_log_has_no_events(t: Trial) -> CaseResult {
 
 pub(crate) async fn after_a_position_does_not_include_it(t: Trial) -> CaseResult {
     let positions = twelve_events(&t).await?;
-    for n in 0..12 {
-        let found = read(&t, LogQuery::all().after(positions[n])).await?;
-        assert_eq!(found, (n as u64 + 2..=12).collect::<Vec<_>>());
+    for (number, position) in (1..).zip(positions) {
+        let found = read(&t, LogQuery::all().after(position)).await?;
+        assert_eq!(found, (number + 1..=12).collect::<Vec<_>>());
     }
     let all = read(&t, LogQuery::all().after(Position::NONE)).await?;
     assert_eq!(all.len(), 12);
@@ -106,7 +106,8 @@ pub(crate) async fn the_log_can_be_read_by_subject(t: Trial) -> CaseResult {
 
 pub(crate) async fn the_log_can_be_read_by_type(t: Trial) -> CaseResult {
     twelve_events(&t).await?;
-    t.append(&stream("d"), v(0), vec![typed("a.b c", 13)]).await?;
+    t.append(&stream("d"), v(0), vec![typed("a.b c", 13)])
+        .await?;
     let of = |names: &[&str]| -> Result<LogQuery, CaseFailure> {
         let mut filter = EventFilter::all();
         for name in names {

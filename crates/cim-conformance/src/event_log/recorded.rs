@@ -102,8 +102,24 @@ pub(crate) async fn the_events_own_correlation_overrides_the_contexts(t: Trial) 
 
 pub(crate) async fn any_text_can_be_an_id(t: Trial) -> CaseResult {
     let ids = [
-        "a b", "a.b", "a*b", ">", "=", "=2E", "é", "日本語", "🦀", "\u{0}", "\n", "A", "a", "/",
-        "..", "%2E", "\"", "\\",
+        "a b",
+        "a.b",
+        "a*b",
+        ">",
+        "=",
+        "=2E",
+        "é",
+        "日本語",
+        "🦀",
+        "\u{0}",
+        "\n",
+        "A",
+        "a",
+        "/",
+        "..",
+        "%2E",
+        "\"",
+        "\\",
     ];
     for (n, id) in (0..).zip(ids) {
         let id = StreamId::new("a context", "an aggregate", id)?;

@@ -28,9 +28,11 @@ pub(crate) async fn stored_at_never_decreases_when_the_clock_is_set_back(t: Tria
     let a = stream("a");
     t.append(&a, v(0), events(1)).await?;
     for n in 1..4 {
-        t.clock.set(Timestamp::from_seconds(1_000_000 - 3_600 * n as i64));
+        t.clock
+            .set(Timestamp::from_seconds(1_000_000 - 3_600 * n as i64));
         t.append(&a, v(n), events(1)).await?;
-        t.append(&stream("b"), ExpectedVersion::Any, events(1)).await?;
+        t.append(&stream("b"), ExpectedVersion::Any, events(1))
+            .await?;
     }
     let all = t.all_events().await?;
     assert!(all.windows(2).all(|w| w[0].stored_at <= w[1].stored_at));
@@ -68,8 +70,12 @@ async fn six_events(t: &Trial) -> Result<Vec<cim_store::RecordedEvent>, crate::C
     for n in 1..=6 {
         let time = Timestamp::from_seconds(3_600 * (10 - n as i64));
         let event = event(n).with_time(time);
-        t.append(&stream(&format!("s{}", n % 2)), ExpectedVersion::Any, vec![event])
-            .await?;
+        t.append(
+            &stream(&format!("s{}", n % 2)),
+            ExpectedVersion::Any,
+            vec![event],
+        )
+        .await?;
         t.pass(SECOND).await;
     }
     t.all_events().await

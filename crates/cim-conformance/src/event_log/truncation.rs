@@ -77,9 +77,7 @@ pub(crate) async fn truncation_gives_up_what_the_archive_holds(t: Trial) -> Case
     Ok(())
 }
 
-pub(crate) async fn truncation_with_the_digest_of_other_events_is_invalid(
-    t: Trial,
-) -> CaseResult {
+pub(crate) async fn truncation_with_the_digest_of_other_events_is_invalid(t: Trial) -> CaseResult {
     if !can_truncate(&t).await? {
         return Ok(());
     }
@@ -94,10 +92,7 @@ pub(crate) async fn truncation_with_the_digest_of_other_events_is_invalid(
     ];
     for archived in wrong {
         let truncation = Truncation { through, archived };
-        refused(
-            t.log.truncate(&t.ctx, truncation).await,
-            Fault::Invalid,
-        );
+        refused(t.log.truncate(&t.ctx, truncation).await, Fault::Invalid);
     }
     assert_eq!(t.all_events().await?, all);
     Ok(())

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cim_store::bucket::KeyStream;
 use cim_store::{
     Bucket, BucketCapabilities, BucketError, BucketName, BucketSettings, Context, Entry,
     EntryStream, Key, Revision, SubjectPattern, WatchFrom, WriteOptions,
 };
-use cim_store::bucket::KeyStream;
 
 use super::FaultLayer;
 
@@ -41,7 +41,7 @@ impl Bucket for FaultyBucket {
         options: WriteOptions,
     ) -> Result<Revision, BucketError> {
         let call = self.inner.put(ctx, key, value, options);
-        self.layer.changing(call, |m| BucketError::unknown(m)).await
+        self.layer.changing(call, BucketError::unknown).await
     }
 
     async fn create(
@@ -52,7 +52,7 @@ impl Bucket for FaultyBucket {
         options: WriteOptions,
     ) -> Result<Revision, BucketError> {
         let call = self.inner.create(ctx, key, value, options);
-        self.layer.changing(call, |m| BucketError::unknown(m)).await
+        self.layer.changing(call, BucketError::unknown).await
     }
 
     async fn update(
@@ -64,7 +64,7 @@ impl Bucket for FaultyBucket {
         options: WriteOptions,
     ) -> Result<Revision, BucketError> {
         let call = self.inner.update(ctx, key, value, expected, options);
-        self.layer.changing(call, |m| BucketError::unknown(m)).await
+        self.layer.changing(call, BucketError::unknown).await
     }
 
     async fn delete(
@@ -74,7 +74,7 @@ impl Bucket for FaultyBucket {
         expected: Option<Revision>,
     ) -> Result<Revision, BucketError> {
         let call = self.inner.delete(ctx, key, expected);
-        self.layer.changing(call, |m| BucketError::unknown(m)).await
+        self.layer.changing(call, BucketError::unknown).await
     }
 
     async fn purge(
@@ -84,7 +84,7 @@ impl Bucket for FaultyBucket {
         expected: Option<Revision>,
     ) -> Result<Revision, BucketError> {
         let call = self.inner.purge(ctx, key, expected);
-        self.layer.changing(call, |m| BucketError::unknown(m)).await
+        self.layer.changing(call, BucketError::unknown).await
     }
 
     async fn keys(

@@ -79,9 +79,7 @@ impl EventLog for FaultyLog {
         // A truncation has no commit whose outcome could be asked for; `Unavailable` is right in
         // that nothing was stored, and whoever repeats it learns what became of it.
         let call = self.inner.truncate(ctx, truncation);
-        self.layer
-            .changing(call, |message| EventLogError::unavailable(message))
-            .await
+        self.layer.changing(call, EventLogError::unavailable).await
     }
 
     fn capabilities(&self) -> LogCapabilities {

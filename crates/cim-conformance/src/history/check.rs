@@ -6,10 +6,11 @@ use std::fmt;
 use cim_ipld::ChainVerifier;
 use cim_store::{CommitId, EventId, Position, RecordedEvent, StreamId, Version};
 
+use super::FinalState;
 use super::operation::{AppendCall, Call, History, Outcome, Seen, Written};
+use super::sighting::{Length, Sighting, What, sightings};
 use super::timeline::Timeline;
 use super::violation::{PhantomOrigin, Violation};
-use super::FinalState;
 
 /// What a history that checks consisted of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -237,7 +238,9 @@ impl<'a> Checker<'a> {
             };
             let events = call.writes.iter().flat_map(|write| &write.events);
             let count = events.clone().count();
-            let found = events.filter(|event| self.places.contains_key(event)).count();
+            let found = events
+                .filter(|event| self.places.contains_key(event))
+                .count();
             if commit.refused {
                 self.report.refused += 1;
                 self.refused_is_not_there(call);
@@ -290,7 +293,10 @@ impl<'a> Checker<'a> {
     /// The events of a commit whose outcome was not known stand one after the other.
     fn unknown_is_in_order(&mut self, call: &AppendCall) {
         for write in &call.writes {
-            let first = write.events.first().and_then(|event| self.places.get(event));
+            let first = write
+                .events
+                .first()
+                .and_then(|event| self.places.get(event));
             if let Some(first) = first {
                 let first = first.version;
                 self.is_at(call, &write.stream, &write.events, first);
@@ -383,7 +389,12 @@ impl<'a> Checker<'a> {
 
     /// Rules 3 to 5 for each stream.
     fn check_streams(&mut self, history: &'a History, commits: &BTreeMap<CommitId, Attempts<'a>>) {
-        let mut sightings = sightings(history, commits);
+        let repeated = |id| {
+            commits
+                .get(&id)
+                .is_some_and(|commit| commit.calls.len() > 1)
+        };
+        let mut sightings = sightings(history, repeated);
         self.report.reads = history
             .operations
             .iter()
@@ -435,7 +446,8 @@ impl<'a> Checker<'a> {
                 continue;
             }
             if sighting.contradicts_itself() {
-                self.violations.push(sighting.violation(stream, self.history));
+                self.violations
+                    .push(sighting.violation(stream, self.history));
                 continue;
             }
             let source = ends.len() + number;
@@ -482,182 +494,4 @@ fn first_difference(from: Version, read: &[Seen], events: &[&RecordedEvent]) -> 
             .is_some_and(|event| event.id == seen.id && seen.version.get() == version);
         (!same).then_some(Version::new(version))
     })
-}
-
-/// Somebody who was told how long a stream is.
-struct Sighting<'a> {
-    operation: usize,
-    invoked: u64,
-    completed: u64,
-    what: What<'a>,
-}
-
-enum What<'a> {
-    Read {
-        from: Version,
-        events: &'a [Seen],
-    },
-    Head(Version),
-    Conflict {
-        commit: CommitId,
-        expected: cim_store::ExpectedVersion,
-        actual: Version,
-    },
-    Check {
-        commit: CommitId,
-        version: Version,
-    },
-}
-
-enum Length {
-    Exactly(u64),
-    AtMost(u64),
-}
-
-impl Sighting<'_> {
-    fn length(&self) -> Length {
-        match self.what {
-            What::Read { from, events } => {
-                let before = from.get().max(1) - 1;
-                match events.len() as u64 {
-                    0 => Length::AtMost(before),
-                    count => Length::Exactly(before + count),
-                }
-            }
-            What::Head(version)
-            | What::Conflict {
-                actual: version, ..
-            }
-            | What::Check { version, .. } => Length::Exactly(version.get()),
-        }
-    }
-
-    fn version(&self) -> Version {
-        match self.length() {
-            Length::Exactly(length) | Length::AtMost(length) => Version::new(length),
-        }
-    }
-
-    /// A conflict with what was expected.
-    fn contradicts_itself(&self) -> bool {
-        matches!(self.what, What::Conflict { expected, actual, .. } if expected.is_met_by(actual))
-    }
-
-    /// What it is when it was told too little, or something impossible.
-    fn violation(&self, stream: &StreamId, history: &History) -> Violation {
-        let stream = stream.clone();
-        match self.what {
-            What::Conflict {
-                commit,
-                expected,
-                actual,
-            } => Violation::ImpossibleConflict {
-                commit,
-                stream,
-                expected,
-                actual,
-            },
-            What::Check { commit, version } => Violation::ImpossibleCheck {
-                commit,
-                stream,
-                version,
-            },
-            What::Read { .. } | What::Head(_) => Violation::StaleRead {
-                client: history.operations[self.operation].client,
-                stream,
-                version: self.version(),
-            },
-        }
-    }
-
-    /// What it is when it was told of what had not been appended yet.
-    fn of_the_future(&self, stream: &StreamId, history: &History) -> Violation {
-        match self.what {
-            What::Read { .. } | What::Head(_) => Violation::ReadOfTheFuture {
-                client: history.operations[self.operation].client,
-                stream: stream.clone(),
-                version: self.version(),
-            },
-            What::Conflict { .. } | What::Check { .. } => self.violation(stream, history),
-        }
-    }
-
-    /// What it is when no commit ends where it was told that the stream does.
-    fn at_no_end(&self, stream: &StreamId, length: u64, history: &History) -> Violation {
-        match self.what {
-            What::Read { .. } | What::Head(_) => Violation::PartialRead {
-                client: history.operations[self.operation].client,
-                stream: stream.clone(),
-                version: Version::new(length),
-            },
-            What::Conflict { .. } | What::Check { .. } => self.violation(stream, history),
-        }
-    }
-}
-
-/// Everybody who was told how long a stream is, by stream.
-fn sightings<'a>(
-    history: &'a History,
-    commits: &BTreeMap<CommitId, Attempts<'_>>,
-) -> BTreeMap<&'a StreamId, Vec<Sighting<'a>>> {
-    let mut sightings: BTreeMap<&StreamId, Vec<Sighting<'a>>> = BTreeMap::new();
-    for (index, operation) in history.operations.iter().enumerate() {
-        let Some(completed) = operation.completed else {
-            continue;
-        };
-        let mut saw = |stream: &'a StreamId, what: What<'a>| {
-            sightings.entry(stream).or_default().push(Sighting {
-                operation: index,
-                invoked: operation.invoked,
-                completed,
-                what,
-            });
-        };
-        match (&operation.call, &operation.outcome) {
-            (Call::Read { stream, from }, Outcome::Read(events)) => {
-                saw(stream, What::Read { from: *from, events });
-            }
-            (Call::Head { stream }, Outcome::Head(version)) => saw(stream, What::Head(*version)),
-            (
-                Call::Append(call),
-                Outcome::Conflict {
-                    stream,
-                    expected,
-                    actual,
-                },
-            ) => {
-                let (commit, expected, actual) = (call.commit, *expected, *actual);
-                saw(
-                    stream,
-                    What::Conflict {
-                        commit,
-                        expected,
-                        actual,
-                    },
-                );
-            }
-            (Call::Append(call), Outcome::Appended(_)) => {
-                // A commit that was stored by an earlier call was not checked again.
-                let repeated = commits
-                    .get(&call.commit)
-                    .is_some_and(|commit| commit.calls.len() > 1);
-                if repeated {
-                    continue;
-                }
-                let commit = call.commit;
-                for check in &call.checks {
-                    let version = check.version;
-                    saw(&check.stream, What::Check { commit, version });
-                }
-                // A write without events is a check too.
-                for write in call.writes.iter().filter(|write| write.events.is_empty()) {
-                    if let cim_store::ExpectedVersion::Exact(version) = write.expected {
-                        saw(&write.stream, What::Check { commit, version });
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    sightings
 }

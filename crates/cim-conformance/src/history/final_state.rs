@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cim_store::{
-    Context, EventLog, EventLogError, LogQuery, RecordedEvent, StreamId, StreamRange,
-};
+use cim_store::{Context, EventLog, EventLogError, LogQuery, RecordedEvent, StreamId, StreamRange};
 use futures_util::TryStreamExt;
 
 /// All events of a log, in order, as every reader of it sees them.

@@ -29,6 +29,7 @@ mod check;
 mod final_state;
 mod operation;
 mod recorder;
+mod sighting;
 mod timeline;
 mod violation;
 

@@ -246,9 +246,7 @@ impl EventLog for Client {
         let operation = self.shared.called(self.number, call)?;
         let result = self.shared.log.head(ctx, stream).await;
         let outcome = match &result {
-            Ok(head) => {
-                Outcome::Head(head.as_ref().map_or(Version::NONE, |head| head.version))
-            }
+            Ok(head) => Outcome::Head(head.as_ref().map_or(Version::NONE, |head| head.version)),
             Err(_) => Outcome::Failed,
         };
         self.shared.answered(operation, outcome)?;

@@ -193,9 +193,7 @@ pub enum Violation {
         version: Version,
     },
     /// A read saw what was appended after it ended.
-    #[error(
-        "client {client} saw {stream} end at version {version}, before that was appended"
-    )]
+    #[error("client {client} saw {stream} end at version {version}, before that was appended")]
     ReadOfTheFuture {
         /// Who read.
         client: u32,

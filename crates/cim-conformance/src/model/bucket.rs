@@ -62,7 +62,12 @@ impl BucketModel {
     ///
     /// # Errors
     /// When it is not.
-    pub fn expect(&self, key: &Key, expected: Revision, now: Timestamp) -> Result<(), BucketRefusal> {
+    pub fn expect(
+        &self,
+        key: &Key,
+        expected: Revision,
+        now: Timestamp,
+    ) -> Result<(), BucketRefusal> {
         let actual = self.revision(key, now);
         if actual == expected {
             Ok(())

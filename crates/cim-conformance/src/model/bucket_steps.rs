@@ -98,8 +98,8 @@ impl Run {
                 // Which changes are kept when one in the middle ends is the adapter's own; so
                 // keys have a time of their own only where one change is kept.
                 let own = self.settings.history == 1 && self.bucket.capabilities().key_ttl;
-                let ttl = (own && self.rng.one_in(3))
-                    .then(|| Duration::from_secs(1 + self.rng.below(6)));
+                let ttl =
+                    (own && self.rng.one_in(3)).then(|| Duration::from_secs(1 + self.rng.below(6)));
                 Step::Put(key, self.value(), ttl)
             }
             5 | 6 => Step::Create(key, self.value()),

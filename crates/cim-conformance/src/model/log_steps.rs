@@ -112,7 +112,10 @@ impl Run {
                 after: usize::try_from(self.rng.below(self.ends.len() as u64 + 1)).unwrap_or(0),
                 limit: self.rng.one_in(2).then(|| self.rng.below(10)),
                 id: self.rng.one_in(3).then(|| IDS[self.rng.below(5) as usize]),
-                event_type: self.rng.one_in(3).then(|| TYPES[self.rng.below(3) as usize]),
+                event_type: self
+                    .rng
+                    .one_in(3)
+                    .then(|| TYPES[self.rng.below(3) as usize]),
             },
             14 => Step::Head(self.id()),
             15 => Step::Streams(self.rng.pick(&PATTERNS).copied().unwrap_or(">")),
