@@ -145,6 +145,10 @@ impl EngineError {
                 "the disk is full: free some space and try again"
             }
             Self::Io { .. } => "look at the system's error, mend it and try again",
+            Self::Damage { path, .. } if path.ends_with("mark") => {
+                "restore the directory from a backup; where there is none, \
+                 `EmbeddedSettings::accept_end_without_mark` opens what is left"
+            }
             Self::Damage { .. } => {
                 "stop writing, keep the directory as it is, and restore the file from a backup"
             }

@@ -21,6 +21,7 @@ pub struct EmbeddedSettings {
     pub(crate) must_exist: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) fresh_entries: usize,
+    pub(crate) accept_end: bool,
 }
 
 impl EmbeddedSettings {
@@ -59,6 +60,18 @@ impl EmbeddedSettings {
         self
     }
 
+    /// Opens a store whose file `mark` is missing or damaged: it is taken to end where its records
+    /// do, and the mark is made anew.
+    ///
+    /// Without the mark nobody can say whether records at the very end are missing that had been
+    /// acknowledged. So this is a decision of the owner, who has no better copy, and not a default.
+    /// Everything else is checked as always.
+    #[must_use]
+    pub fn accept_end_without_mark(mut self) -> Self {
+        self.accept_end = true;
+        self
+    }
+
     /// With segments that are followed by a new one when they have grown to this size, in bytes.
     /// Values outside [`SEGMENT_BYTES_RANGE`](Self::SEGMENT_BYTES_RANGE) become the nearest in it.
     ///
@@ -89,6 +102,7 @@ impl Default for EmbeddedSettings {
             must_exist: false,
             segment_bytes: Self::SEGMENT_BYTES,
             fresh_entries: Self::FRESH_ENTRIES,
+            accept_end: false,
         }
     }
 }

@@ -191,6 +191,7 @@ fn journal_setting(directory: &Directory, settings: &EmbeddedSettings, family: F
         store: *directory.store.as_bytes(),
         salt: directory.salt(),
         segment_bytes: settings.segment_bytes,
+        accept_end: settings.accept_end,
     }
 }
 

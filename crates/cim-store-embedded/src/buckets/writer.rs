@@ -48,6 +48,8 @@ pub(crate) struct ChangeRequest {
     pub(crate) answer: oneshot::Sender<Result<Revision, BucketError>>,
 }
 
+type Answer = Result<Revision, BucketError>;
+
 /// What writers and readers of buckets share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -79,10 +81,7 @@ struct Group {
     changes: u64,
     /// Dropped, and so answered, when the group is done.
     swept: Vec<oneshot::Sender<()>>,
-    answers: Vec<(
-        oneshot::Sender<Result<Revision, BucketError>>,
-        Result<Revision, BucketError>,
-    )>,
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
 }
 
 impl BucketWriter {

@@ -67,7 +67,11 @@ impl EmbeddedLog {
         let commit_id = staging::complete(&mut append, ctx, &*self.clock, &*self.ids);
         let generation = self.index.generation();
         let commit_key = IndexKey::commit(commit_id.as_bytes());
-        let stored = if given { self.index.get(commit_key)? } else { None };
+        let stored = if given {
+            self.index.get(commit_key)?
+        } else {
+            None
+        };
         let streams = append
             .expectations()
             .map(|(stream, _)| {

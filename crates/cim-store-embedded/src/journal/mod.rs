@@ -43,6 +43,8 @@ pub(crate) struct Setting {
     pub(crate) salt: Salt,
     /// A segment that has grown to this is followed by a new one.
     pub(crate) segment_bytes: u64,
+    /// Whether a journal without a mark is taken to end where its records do.
+    pub(crate) accept_end: bool,
 }
 
 impl Setting {

@@ -135,7 +135,22 @@ pub(crate) fn open(setting: Setting) -> Result<Recovered, EngineError> {
     let state = State::read(&setting)?;
     remove_unfinished(disk, &setting.directory)?;
     let segments = open_segments(&setting, &state)?;
-    let (mark, marked) = MarkFile::open(disk, &setting.path("mark"), setting.salt)?;
+    let mark_path = setting.path("mark");
+    let opened = MarkFile::open(disk, &mark_path, setting.salt);
+    let (mark, marked) = match opened {
+        Ok((mark, marked)) => (Some(mark), marked),
+        // Nothing is known to have been flushed; the owner takes what there is.
+        Err(_) if setting.accept_end => {
+            let nothing = Reached {
+                end: Place::NONE,
+                group: 0,
+                sequence: 0,
+                stored_at: i64::MIN,
+            };
+            (None, nothing)
+        }
+        Err(error) => return Err(error),
+    };
     let Some((active, sealed)) = segments.split_last() else {
         let path = setting.segment_path(state.first_segment);
         return Err(EngineError::damage("a segment is missing", &path, 0));
@@ -164,6 +179,14 @@ pub(crate) fn open(setting: Setting) -> Result<Recovered, EngineError> {
     );
     let found = find_end(active, start, marked)?;
     let reached = found.reached;
+    let mark = match mark {
+        Some(mark) => mark,
+        None => {
+            disk.remove(&mark_path)
+                .map_err(EngineError::io("remove", &mark_path))?;
+            MarkFile::create(disk, &mark_path, setting.salt, reached)?
+        }
+    };
     let last = LastRecord {
         records: found.records,
         sequence: reached.sequence,
