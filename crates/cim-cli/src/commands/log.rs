@@ -1,0 +1,97 @@
+//! `cim log`: all streams in the order they were stored, and what comes.
+
+use cim_store::{Context, EventFilter, EventType, LogQuery, Position};
+use cim_subject::SubjectPattern;
+use clap::Args;
+use futures_util::TryStreamExt;
+
+use crate::commands::parse_event_pattern;
+use crate::error::Failure;
+use crate::render::{EventLine, LogRow};
+use crate::session::{Session, StoreMode};
+
+/// Read the log of all streams
+///
+/// Shows events in the order they were stored. PATTERN is over their subjects,
+/// `cim.events.{context}.{aggregate}.{id}.{type}.{version}`: `*` is one token, `>` the rest. A
+/// pattern that does not begin with `cim.events.` is taken relative to it, and one with fewer
+/// tokens than a subject means everything below it: `sales` is `cim.events.sales.>`,
+/// `sales.order.7` is every event of that stream, and `sales.order.*.order_placed` is every
+/// version of that event.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cim log
+  cim log sales.order.7
+  cim log 'sales.order.*.order_placed' --limit 10
+  cim log --type order_placed --type order_paid --after 1200
+  cim log '*.order' --follow --json | jq -c '[.stream, .type]'")]
+pub struct LogArgs {
+    /// Which events
+    #[arg(default_value = ">", value_parser = parse_event_pattern)]
+    pattern: SubjectPattern,
+    /// Only events of this type; can be given several times
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<EventType>,
+    /// Only events after this position, exclusive; without it from the first event that is there
+    #[arg(long, value_name = "POSITION")]
+    after: Option<u64>,
+    /// At most so many events
+    #[arg(long, value_name = "EVENTS")]
+    limit: Option<u64>,
+    /// Then wait for events and show them as they are stored
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl LogArgs {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        let filter = EventFilter {
+            pattern: Some(self.pattern),
+            types: self.types,
+            time: None,
+        };
+        let log = session.open(StoreMode::MustExist).await?.log();
+        let ctx = Context::new();
+        let after = match self.after {
+            Some(position) => Position::new(position),
+            None => {
+                let truncated = log.stats(&ctx).await?.truncated_through;
+                if truncated > Position::NONE {
+                    session.ui.notice(format_args!(
+                        "events up to position {truncated} were truncated; an archive holds them"
+                    ));
+                }
+                truncated
+            }
+        };
+        let mut events = if self.follow {
+            log.subscribe(&ctx, filter, after).await?
+        } else {
+            let query = LogQuery {
+                limit: self.limit,
+                ..LogQuery::all().filter(filter).after(after)
+            };
+            log.read_log(&ctx, query).await?
+        };
+        let ui = &mut *session.ui;
+        if !ui.is_json() {
+            ui.line(LogRow::title(ui))?;
+        }
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        while left > 0 {
+            if self.follow {
+                ui.flush()?;
+            }
+            let Some(event) = events.try_next().await? else {
+                break;
+            };
+            if ui.is_json() {
+                ui.json(&EventLine::of(&event))?;
+            } else {
+                ui.line(LogRow::of(ui, &event))?;
+            }
+            left -= 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! One file per command: its arguments, whose doc comments are its help, and what it does.
+
+pub mod append;
+pub mod completions;
+pub mod events;
+pub mod log;
+pub mod stats;
+pub mod streams;
+pub mod verify;
+
+use cim_store::StreamPattern;
+use cim_subject::{SubjectError, SubjectPattern};
+
+/// Tokens of a stream's name: context, aggregate, id.
+const STREAM_TOKENS: usize = 3;
+/// Tokens of an event's subject after `cim.events.`: those, the event's type and its version.
+const EVENT_TOKENS: usize = 5;
+/// What every event's subject begins with.
+const EVENTS_PREFIX: &str = "cim.events.";
+
+/// A pattern that can't be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PatternError {
+    /// It is no pattern at all.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// It has more tokens than the names it is to match.
+    #[error("`{pattern}` has {found} tokens, but {names} have {most}: {form}")]
+    TooManyTokens {
+        pattern: String,
+        names: &'static str,
+        form: &'static str,
+        found: usize,
+        most: usize,
+    },
+}
+
+/// A pattern over streams' names. One that is shorter than a name means everything below it:
+/// `sales` is `sales.>`.
+pub(crate) fn parse_stream_pattern(text: &str) -> Result<StreamPattern, PatternError> {
+    let form = "context.aggregate.id";
+    complete(text, STREAM_TOKENS, "the names of streams", form).map(StreamPattern::new)
+}
+
+/// A pattern over events' subjects, with or without `cim.events.` in front. One that is shorter
+/// than a subject means everything below it: `sales.order.7` is `cim.events.sales.order.7.>`.
+pub(crate) fn parse_event_pattern(text: &str) -> Result<SubjectPattern, PatternError> {
+    let relative = text.strip_prefix(EVENTS_PREFIX).unwrap_or(text);
+    let form = "context.aggregate.id.type.version";
+    let pattern = complete(relative, EVENT_TOKENS, "events, after `cim.events.`,", form)?;
+    Ok(SubjectPattern::new(format!("{EVENTS_PREFIX}{pattern}"))?)
+}
+
+fn complete(
+    text: &str,
+    tokens: usize,
+    names: &'static str,
+    form: &'static str,
+) -> Result<SubjectPattern, PatternError> {
+    let pattern = SubjectPattern::try_from(text)?;
+    let found = pattern.token_count();
+    let ends_open = pattern.tokens().next_back() == Some(">");
+    if found > tokens {
+        return Err(PatternError::TooManyTokens {
+            pattern: text.to_owned(),
+            names,
+            form,
+            found,
+            most: tokens,
+        });
+    }
+    if found < tokens && !ends_open {
+        return Ok(SubjectPattern::new(format!("{text}.>"))?);
+    }
+    Ok(pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_pattern_means_everything_below_it() {
+        let cases = [
+            (">", "cim.events.>"),
+            ("sales", "cim.events.sales.>"),
+            ("sales.order.7", "cim.events.sales.order.7.>"),
+            ("*.order", "cim.events.*.order.>"),
+            (
+                "sales.order.*.order_placed",
+                "cim.events.sales.order.*.order_placed.>",
+            ),
+            (
+                "sales.order.7.order_placed.1",
+                "cim.events.sales.order.7.order_placed.1",
+            ),
+            ("cim.events.sales.order.7", "cim.events.sales.order.7.>"),
+            ("cim.events.>", "cim.events.>"),
+        ];
+        for (given, taken) in cases {
+            assert_eq!(
+                parse_event_pattern(given).unwrap().as_str(),
+                taken,
+                "{given}"
+            );
+        }
+        let stream = |text| parse_stream_pattern(text).unwrap().as_pattern().to_string();
+        assert_eq!(stream("sales"), "sales.>");
+        assert_eq!(stream("sales.*.7"), "sales.*.7");
+    }
+
+    #[test]
+    fn a_pattern_that_can_match_nothing_is_refused() {
+        let error = parse_event_pattern("a.b.c.d.1.f").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`a.b.c.d.1.f` has 6 tokens, but events, after `cim.events.`, have 5: \
+             context.aggregate.id.type.version"
+        );
+        let error = parse_stream_pattern("a.b.c.>").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`a.b.c.>` has 4 tokens, but the names of streams have 3: context.aggregate.id"
+        );
+        assert!(matches!(
+            parse_stream_pattern("a..b"),
+            Err(PatternError::Subject(_))
+        ));
+    }
+}

@@ -1,0 +1,51 @@
+//! The store that a URL names, and what to do when it can't be opened.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cim_domain::{OpenError, OpenOptions};
+use cim_store::Store;
+
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+use crate::session::{OpenStore, StoreMode};
+
+/// Chooses the adapter by the URL's scheme.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenByUrl;
+
+#[async_trait]
+impl OpenStore for OpenByUrl {
+    async fn open(&self, url: &str, mode: StoreMode) -> Result<Arc<dyn Store>, Failure> {
+        let options = OpenOptions {
+            must_exist: mode == StoreMode::MustExist,
+            ..OpenOptions::default()
+        };
+        cim_domain::open_with(url, options).await.map_err(failure)
+    }
+}
+
+fn failure(error: OpenError) -> Failure {
+    let name_it = "name a store with `--store` or CIM_STORE, such as `embedded:./cim-data`";
+    let (code, hint) = match &error {
+        OpenError::NotFound { .. } => (
+            ExitCode::NotFound,
+            Some(
+                "reading never creates a store; `cim append` and `cim demo git` do, or name \
+                 another one with `--store` or CIM_STORE"
+                    .to_owned(),
+            ),
+        ),
+        OpenError::Store { source, .. } => (ExitCode::of(source), source.hint().map(str::to_owned)),
+        OpenError::NoScheme { .. }
+        | OpenError::UnknownScheme { .. }
+        | OpenError::NotBuilt { .. }
+        | OpenError::Malformed { .. } => (ExitCode::Invalid, Some(name_it.to_owned())),
+        _ => (ExitCode::Failure, None),
+    };
+    let failure = Failure::new(code, error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
