@@ -74,7 +74,7 @@ impl Keeper {
 
     /// Has the index's new entries written to a run.
     pub(crate) fn freeze(&self, index: &Index) {
-        if index.freeze() {
+        if index.freeze_unless_busy() {
             self.send(Job::Build);
         }
     }
@@ -94,6 +94,7 @@ impl Keeper {
     /// Finishes what was asked for, and ends.
     pub(crate) fn finish(&mut self, index: &Index) {
         if index.fresh_entries() >= WORTH_A_RUN && !index.is_broken() {
+            self.wait();
             self.freeze(index);
         }
         self.jobs = None;

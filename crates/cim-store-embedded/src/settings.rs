@@ -85,7 +85,8 @@ impl EmbeddedSettings {
     }
 
     /// With at least this many new entries of the index in memory before they are written to a
-    /// file. An entry takes about 150 bytes; up to twice as many can be in memory.
+    /// file. An entry takes about 150 bytes. While the disk is slow up to eight times as many can be in
+    /// memory, and then the writer waits.
     #[must_use]
     pub fn with_fresh_entries(mut self, entries: usize) -> Self {
         self.fresh_entries = entries.max(1);

@@ -22,6 +22,7 @@ use crate::directory::Directory;
 use crate::error::EngineError;
 use crate::events::EVENTS;
 use crate::events::catch_up::{catch_up, index_carried};
+use crate::events::head_cache::HeadCache;
 use crate::events::log::EmbeddedLog;
 use crate::events::truncate::open_carried;
 use crate::events::writer::EventWriter;
@@ -217,8 +218,9 @@ fn open_log(
     let (requests, queue) = mpsc::channel(QUEUE);
     let truncated_through = AtomicU64::new(state.truncated_through);
     let clock = Arc::clone(&settings.clock);
-    let held = Arc::clone(&index);
-    let writer = EventWriter::new(writer, held, keeper, Arc::clone(&clock), state, directory);
+    let heads = Arc::new(HeadCache::new());
+    let shared = (Arc::clone(&index), Arc::clone(&heads));
+    let writer = EventWriter::new(writer, shared, keeper, Arc::clone(&clock), state, directory);
     std::thread::Builder::new()
         .name("cim-events".into())
         .spawn(move || serve(writer, queue))
@@ -230,6 +232,7 @@ fn open_log(
     Ok(Arc::new(EmbeddedLog {
         journal,
         index,
+        heads,
         requests,
         truncated_through,
         clock,

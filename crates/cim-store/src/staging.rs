@@ -215,10 +215,27 @@ pub fn decode_event(
     position: Position,
     stored_at: Timestamp,
 ) -> Result<RecordedEvent, DecodeError> {
+    decode_event_in(block, block, cid, position, stored_at)
+}
+
+/// Makes an event of a block that is a part of `owner`, whose memory all its parts share.
+///
+/// # Errors
+/// When the block is not canonical, or holds what can't have been stored.
+///
+/// # Panics
+/// When `block` is not a part of `owner`.
+pub fn decode_event_in(
+    owner: &Bytes,
+    block: &[u8],
+    cid: EventCid,
+    position: Position,
+    stored_at: Timestamp,
+) -> Result<RecordedEvent, DecodeError> {
     let parts = EventBlock::decode(block)?;
     let refused = |field| DecodeError::Field { field };
     let text = |text: &str| -> Result<ByteString, DecodeError> {
-        ByteString::try_from(block.slice_ref(text.as_bytes())).map_err(|_| refused("text"))
+        ByteString::try_from(owner.slice_ref(text.as_bytes())).map_err(|_| refused("text"))
     };
     let content_type = match parts.content_type {
         "application/json" => ContentType::JSON,
@@ -242,8 +259,8 @@ pub fn decode_event(
         time: Timestamp::from_micros(parts.time),
         stored_at,
         content_type,
-        payload: block.slice_ref(parts.data),
-        metadata: shared_metadata(block, parts.metadata),
+        payload: owner.slice_ref(parts.data),
+        metadata: shared_metadata(owner, parts.metadata),
         commit_id: CommitId::from_bytes(parts.commit),
         commit_index: parts.index,
         commit_count: parts.count,
@@ -256,11 +273,11 @@ pub fn decode_event(
     })
 }
 
-fn shared_metadata(block: &Bytes, metadata: MetadataRef<'_>) -> Metadata {
+fn shared_metadata(owner: &Bytes, metadata: MetadataRef<'_>) -> Metadata {
     if metadata.is_empty() {
         return Metadata::EMPTY;
     }
-    Metadata::from_encoded(block.slice_ref(metadata.as_bytes()))
+    Metadata::from_encoded(owner.slice_ref(metadata.as_bytes()))
 }
 
 /// What a commit says, without what the store decides about it: to tell a repetition of an append

@@ -102,15 +102,21 @@ impl StreamId {
     /// When it does not have three tokens, or a token is not spelled as its own encoding.
     pub fn parse(name: impl Into<ByteString>) -> Result<Self, StreamIdError> {
         let name = name.into();
-        let mut dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
-        let (Some((first, _)), Some((second, _)), None) = (dots.next(), dots.next(), dots.next())
-        else {
-            return Err(StreamIdError::Shape { name: name.to_string() });
+        // Looks at every byte without a branch, because streams come in any order. Most names
+        // need no escapes, and then nothing needs decoding to be checked.
+        let (dots, plain) = name.bytes().fold((0_u8, true), |(dots, plain), byte| {
+            let dot = byte == b'.';
+            let fine = byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_') | dot;
+            (dots.saturating_add(u8::from(dot)), plain & fine)
+        });
+        let places = name.find('.').zip(name.rfind('.'));
+        let Some((first, second)) = places.filter(|_| dots == 2) else {
+            return Err(StreamIdError::Shape {
+                name: name.to_string(),
+            });
         };
-        // Most names need no escapes, and then nothing needs decoding to be checked.
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let filled = first > 0 && second > first + 1 && name.len() > second + 1;
-        if !filled || !name.bytes().all(plain) {
+        if !filled || !plain {
             let tokens = [
                 ("context", &name[..first]),
                 ("aggregate", &name[first + 1..second]),
@@ -118,7 +124,11 @@ impl StreamId {
             ];
             for (part, token) in tokens {
                 if let Err(reason) = decode_token(token) {
-                    return Err(StreamIdError::Token { part, token: token.to_owned(), reason });
+                    return Err(StreamIdError::Token {
+                        part,
+                        token: token.to_owned(),
+                        reason,
+                    });
                 }
             }
         }

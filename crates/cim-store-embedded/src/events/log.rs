@@ -13,8 +13,9 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::EngineError;
+use crate::events::head_cache::HeadCache;
 use crate::events::log_read::{LogRead, Yielding, check_not_given_up};
-use crate::events::record::{find_head, read_head};
+use crate::events::record::{KnownHead, find_head, read_head};
 use crate::events::stream_read::StreamRead;
 use crate::events::writer::{AppendRequest, PreparedStream, Request};
 use crate::events::{commits, truncate};
@@ -31,6 +32,7 @@ const CAPABILITIES: LogCapabilities = LogCapabilities::whole(Durability::Disk);
 pub(crate) struct EmbeddedLog {
     pub(crate) journal: Arc<Journal>,
     pub(crate) index: Arc<Index>,
+    pub(crate) heads: Arc<HeadCache>,
     pub(crate) requests: mpsc::Sender<Asked<Request>>,
     pub(crate) truncated_through: AtomicU64,
     pub(crate) clock: Arc<dyn Clock>,
@@ -52,6 +54,14 @@ impl EmbeddedLog {
             return Err(EventLogError::deadline_passed(operation));
         }
         Ok(())
+    }
+
+    /// The head of a stream.
+    fn find(&self, key: IndexKey, stream: &StreamId) -> Result<Option<KnownHead>, EngineError> {
+        match self.heads.get(key) {
+            Some(head) => Ok(Some(head)),
+            None => find_head(&self.journal, &self.index, key, stream),
+        }
     }
 
     /// Looks up what the writer needs to decide an append, so that it need not wait for a disk.
@@ -76,10 +86,7 @@ impl EmbeddedLog {
             .expectations()
             .map(|(stream, _)| {
                 let key = IndexKey::stream(stream.as_str());
-                let head = match self.index.get_fresh(key) {
-                    Some(_) => None, // the writer finds it in memory too
-                    None => find_head(&self.journal, &self.index, key, stream)?,
-                };
+                let head = self.find(key, stream)?;
                 Ok(PreparedStream { key, head })
             })
             .collect::<Result<_, EngineError>>()?;
@@ -193,7 +200,7 @@ impl EventLog for EmbeddedLog {
     ) -> Result<EventStream, EventLogError> {
         self.check(ctx, "the read")?;
         let key = IndexKey::stream(stream.as_str());
-        let Some(head) = find_head(&self.journal, &self.index, key, stream)? else {
+        let Some(head) = self.find(key, stream)? else {
             return Ok(stream::empty().boxed());
         };
         let (journal, index) = (Arc::clone(&self.journal), Arc::clone(&self.index));
@@ -229,7 +236,7 @@ impl EventLog for EmbeddedLog {
     async fn head(&self, ctx: &Context, stream: &StreamId) -> Result<Option<Head>, EventLogError> {
         self.check(ctx, "the lookup")?;
         let key = IndexKey::stream(stream.as_str());
-        let head = find_head(&self.journal, &self.index, key, stream)?;
+        let head = self.find(key, stream)?;
         Ok(head.map(|head| Head {
             stream: stream.clone(),
             version: head.version,

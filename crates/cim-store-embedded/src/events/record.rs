@@ -4,7 +4,8 @@
 //! has the table of bytes.
 
 use bytes::Bytes;
-use cim_store::staging::decode_event;
+use cim_ipld::EventBlock;
+use cim_store::staging::decode_event_in;
 use cim_store::{EventCid, Position, RecordedEvent, StreamId, Timestamp, Version};
 
 use crate::error::EngineError;
@@ -43,12 +44,13 @@ pub(crate) fn decode(
         let path = journal.setting.segment_path(place.segment());
         EngineError::damage(what, &path, u64::from(place.offset()))
     };
-    let digest = body.first_chunk::<DIGEST_BYTES>();
-    let (EVENT, Some(digest)) = (header.kind, digest) else {
+    let parts = body.split_first_chunk::<DIGEST_BYTES>();
+    let (EVENT, Some((digest, block))) = (header.kind, parts) else {
         return Err(damage("a record is not an event".into()));
     };
-    let event = decode_event(
-        &body.slice(DIGEST_BYTES..),
+    let event = decode_event_in(
+        body,
+        block,
         EventCid::from_digest(*digest),
         Position::new(header.sequence),
         Timestamp::from_micros(header.stored_at),
@@ -88,6 +90,14 @@ pub(crate) fn head_in(
     slot: Slot,
     stream: &StreamId,
 ) -> Result<KnownHead, EngineError> {
+    if let Some(detail) = slot.detail {
+        return Ok(KnownHead {
+            version: Version::new(slot.number),
+            position: Position::new(detail.sequence),
+            cid: EventCid::from_digest(detail.digest),
+            place: slot.place,
+        });
+    }
     let head = read_head(journal, slot)?;
     match head {
         (found, head) if found == *stream => Ok(head),
@@ -109,8 +119,15 @@ pub(crate) fn read_head(
     let (stream, cid) = if header.kind == CARRIED_HEAD {
         super::truncate::decode_head(journal, &header, &body)?
     } else {
-        let event = decode(journal, &header, &body)?;
-        (event.stream, event.cid)
+        let found = body
+            .split_first_chunk::<DIGEST_BYTES>()
+            .filter(|_| header.kind == EVENT)
+            .and_then(|(digest, block)| {
+                let block = EventBlock::decode(block).ok()?;
+                let stream = StreamId::parse(block.stream.to_owned()).ok()?;
+                Some((stream, EventCid::from_digest(*digest)))
+            });
+        found.ok_or_else(|| misled(journal, slot.place))?
     };
     let head = KnownHead {
         version: Version::new(header.number),

@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::index::key::{IndexKey, STEP};
 use crate::journal::Journal;
 use crate::journal::record::{Header, Place};
+use crate::journal::segment::View;
 
 /// Versions of the first page; later pages grow as long as they stay small in bytes.
 const FIRST_PAGE: u64 = 64;
@@ -40,6 +41,8 @@ pub(crate) struct StreamRead {
     page: std::vec::IntoIter<Item>,
     page_bytes: Bytes,
     page_size: u64,
+    /// How many bytes the page before had.
+    arena_bytes: usize,
     /// The CID of the event delivered last.
     last: Option<RecordedLink>,
 }
@@ -80,6 +83,7 @@ impl StreamRead {
             page: Vec::new().into_iter(),
             page_bytes: Bytes::new(),
             page_size: FIRST_PAGE,
+            arena_bytes: 0,
             last: None,
         };
         if low <= high {
@@ -109,28 +113,28 @@ impl StreamRead {
             Direction::Backwards => (self.low.max(self.high.saturating_sub(span)), self.high),
         };
         let (mut version, mut place) = self.anchor_for(high)?;
-        let mut arena = Vec::new();
+        let mut arena = Vec::with_capacity(self.arena_bytes);
         let mut items: Vec<Item> = Vec::with_capacity((high - low + 1) as usize);
+        let mut view = None;
         loop {
-            if self.journal.has_given_up(place) {
-                return Err(self.given_up(version + 1));
-            }
-            let header = if version > high {
-                self.header_at(place, version)?
-            } else {
-                let start = arena.len();
-                let header = self
-                    .journal
-                    .read_into(place, &mut arena)
-                    .map_err(EventLogError::from)?;
-                items.push((header, start..arena.len()));
-                header
+            let segment = match &view {
+                Some(view) if View::covers(view, place) => view,
+                _ if self.journal.has_given_up(place) => return Err(self.given_up(version + 1)),
+                _ => view.insert(self.journal.view(place)?),
             };
+            let header = segment.header(place)?;
             if header.sequence <= self.truncated_through {
                 return Err(self.given_up(version + 1));
             }
             if header.number != version {
                 return Err(misled(&self.journal, place).into());
+            }
+            if version <= high {
+                // The record before is far away: it is fetched while this one is copied.
+                segment.fetch(header.previous);
+                let start = arena.len();
+                segment.body_into(&header, &mut arena)?;
+                items.push((header, start..arena.len()));
             }
             if version == low {
                 break;
@@ -156,18 +160,10 @@ impl StreamRead {
                 self.anchor = (version, place);
             }
         }
+        self.arena_bytes = arena.len();
         self.page = items.into_iter();
         self.page_bytes = arena.into();
         Ok(())
-    }
-
-    fn header_at(&self, place: Place, version: u64) -> Result<Header, EventLogError> {
-        let header = self.journal.read_header(place)?;
-        if header.number == version {
-            Ok(header)
-        } else {
-            Err(misled(&self.journal, place).into())
-        }
     }
 
     fn given_up(&self, first: u64) -> EventLogError {

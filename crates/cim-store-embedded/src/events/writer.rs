@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::directory::Directory;
 use crate::error::EngineError;
 use crate::events::catch_up::{commit_slot, index_carried, step_entry};
+use crate::events::head_cache::HeadCache;
 use crate::events::record::{EVENT, KnownHead, find_head, head_in};
 use crate::events::{commits, truncate};
 use crate::index::key::{IndexKey, KeyHasher, KeyMap, STEP};
@@ -65,6 +66,7 @@ pub(crate) struct PreparedStream {
 pub(crate) struct EventWriter {
     journal: Arc<Journal>,
     index: Arc<Index>,
+    heads: Arc<HeadCache>,
     writer: JournalWriter,
     keeper: Keeper,
     clock: Arc<dyn Clock>,
@@ -128,7 +130,7 @@ impl Group {
 impl EventWriter {
     pub(crate) fn new(
         writer: JournalWriter,
-        index: Arc<Index>,
+        (index, heads): (Arc<Index>, Arc<HeadCache>),
         keeper: Keeper,
         clock: Arc<dyn Clock>,
         state: State,
@@ -138,6 +140,7 @@ impl EventWriter {
         Self {
             journal,
             index,
+            heads,
             writer,
             keeper,
             clock,
@@ -224,11 +227,11 @@ impl EventWriter {
         if let Some(head) = self.group.heads.get(&prepared.key) {
             return Ok(Some(*head));
         }
+        if let Some(head) = self.heads.get(prepared.key) {
+            return Ok(Some(head));
+        }
         if let Some(slot) = self.index.get_fresh(prepared.key) {
-            return match slot.detail {
-                Some(detail) => Ok(Some(known(slot, detail))),
-                None => head_in(&self.journal, slot, stream).map(Some),
-            };
+            return head_in(&self.journal, slot, stream).map(Some);
         }
         if generation == self.index.generation() {
             return Ok(prepared.head);
@@ -363,18 +366,31 @@ impl EventWriter {
         }
         self.keeper.wait();
         let state = truncate::prepare(&self.journal, &self.index, &self.state, through)?;
-        state.write(&self.journal.setting)?;
-        if state.carried != self.state.carried {
-            // The index leads to what is carried before the records are taken away.
-            let before = truncate::take_carried(&self.journal, &state)?;
-            self.index.set_carried(state.carried.clone());
-            index_carried(&self.journal, &self.index, true)?;
-            truncate::remove_given_up(&self.journal, &state, before);
-            self.keeper.freeze(&self.index);
-            self.keeper.wait();
+        if let Err(error) = self.carry_out(&state) {
+            // Unless the old state stands for sure, only opening again tells which of them counts.
+            if !State::read(&self.journal.setting).is_ok_and(|found| found == self.state) {
+                self.journal.close(Some(error.to_string()));
+            }
+            return Err(error.into());
         }
         self.state = state;
         Ok(through)
+    }
+
+    /// Carries a prepared truncation out.
+    fn carry_out(&mut self, state: &State) -> Result<(), EngineError> {
+        state.write(&self.journal.setting)?;
+        if state.carried != self.state.carried {
+            // The index leads to what is carried before the records are taken away.
+            let before = truncate::take_carried(&self.journal, state)?;
+            self.index.set_carried(state.carried.clone());
+            index_carried(&self.journal, &self.index, true)?;
+            self.heads.clear();
+            truncate::remove_given_up(&self.journal, state, before);
+            self.keeper.freeze(&self.index);
+            self.keeper.wait();
+        }
+        Ok(())
     }
 }
 
@@ -410,7 +426,9 @@ impl Committer for EventWriter {
             group.refuse(&error);
             return;
         }
+        let cache = &self.heads;
         let heads = group.heads.drain().map(|(key, head)| {
+            cache.put(key, head);
             let detail = Detail {
                 sequence: head.position.get(),
                 digest: *head.cid.digest(),
@@ -448,14 +466,5 @@ impl Committer for EventWriter {
             Request::Append(request) => drop(request.answer.send(Err(error))),
             Request::Truncate { answer, .. } => drop(answer.send(Err(error))),
         }
-    }
-}
-
-fn known(slot: Slot, detail: Detail) -> KnownHead {
-    KnownHead {
-        version: Version::new(slot.number),
-        position: Position::new(detail.sequence),
-        cid: EventCid::from_digest(detail.digest),
-        place: slot.place,
     }
 }

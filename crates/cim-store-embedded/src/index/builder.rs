@@ -6,14 +6,26 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::EngineError;
+use crate::index::key::KeyMap;
 use crate::index::manifest::RunInfo;
 use crate::index::run::{Run, RunEntry, RunWriter};
 use crate::index::{Frozen, Index};
 
+/// Entries in memory may become so many times as many as make a run before the writer waits.
+const PATIENCE: usize = 4;
 /// So many runs of one level become one of the next.
 const FAN_IN: usize = 4;
 
 impl Index {
+    /// Sets the new entries apart for a run, unless those set apart before have not become one yet
+    /// and there is still room in memory. Then the next group asks again.
+    pub(crate) fn freeze_unless_busy(&self) -> bool {
+        if self.is_freezing() && self.fresh_entries() < PATIENCE * self.setting.fresh_entries {
+            return false;
+        }
+        self.freeze()
+    }
+
     /// Sets the new entries apart for a run. Waits until those set apart before have become one,
     /// which bounds memory. Returns false where there are none.
     pub(crate) fn freeze(&self) -> bool {
@@ -28,7 +40,8 @@ impl Index {
             if inner.fresh.is_empty() {
                 return false;
             }
-            let entries = std::mem::take(&mut inner.fresh);
+            let next = KeyMap::with_capacity_and_hasher(inner.fresh.len(), Default::default());
+            let entries = std::mem::replace(&mut inner.fresh, next);
             let (reached, heads) = (inner.reached, inner.heads);
             let carried = inner.carried.clone();
             inner.frozen = Some(Arc::new(Frozen {
@@ -59,8 +72,13 @@ impl Index {
         *self.freezing.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.thawed.notify_all();
         built?;
-        while self.merge_once()? {}
+        // What waits to become a run comes before merging, which only makes lookups quicker.
+        while !self.is_freezing() && self.merge_once()? {}
         Ok(())
+    }
+
+    fn is_freezing(&self) -> bool {
+        *self.freezing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn build_run(&self) -> Result<(), EngineError> {

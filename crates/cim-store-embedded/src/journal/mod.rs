@@ -22,7 +22,7 @@ use crate::disk::Disk;
 use crate::error::EngineError;
 use crate::journal::mark::Reached;
 use crate::journal::record::{Header, Place, Salt};
-use crate::journal::segment::Segment;
+use crate::journal::segment::{Segment, View};
 
 /// What distinguishes one journal of a store from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,20 +195,19 @@ impl Journal {
         place: Place,
         arena: &mut Vec<u8>,
     ) -> Result<Header, EngineError> {
-        self.located(place)?
-            .read_into(u64::from(place.offset()), arena)
+        let view = self.view(place)?;
+        let header = view.header(place)?;
+        view.body_into(&header, arena)?;
+        Ok(header)
     }
 
-    /// The checked header of the record at `place`.
-    pub(crate) fn read_header(&self, place: Place) -> Result<Header, EngineError> {
-        self.located(place)?.read_header(u64::from(place.offset()))
-    }
-
-    fn located(&self, place: Place) -> Result<Arc<Segment>, EngineError> {
-        self.segment(place.segment()).ok_or_else(|| {
+    /// A view that covers the record at `place`.
+    pub(crate) fn view(&self, place: Place) -> Result<View, EngineError> {
+        let segment = self.segment(place.segment()).ok_or_else(|| {
             let path = self.setting.segment_path(place.segment());
             EngineError::damage("a record is missed in a file that is not there", &path, 0)
-        })
+        })?;
+        View::of(segment, place)
     }
 
     /// How far readers may read.

@@ -268,44 +268,6 @@ impl Segment {
         EngineError::damage(what, &self.path, offset)
     }
 
-    /// The record at an offset before the end, checked, with its body: appended to `arena` first,
-    /// so that what was checked is what is used.
-    pub(crate) fn read_into(
-        &self,
-        offset: u64,
-        arena: &mut Vec<u8>,
-    ) -> Result<Header, EngineError> {
-        let map = self.mapping(offset)?;
-        let place = self.place(offset);
-        let bytes = self.readable(&map, offset)?;
-        let fault = |mismatch: Mismatch| self.damage(mismatch.to_string(), offset);
-        let header = read_header(bytes, place, self.salt).map_err(fault)?;
-        let len = HEADER_BYTES + header.body_len as usize;
-        let record = bytes.get(..len).ok_or_else(|| fault(Mismatch::Short))?;
-        let start = arena.len();
-        arena.extend_from_slice(&record[HEADER_BYTES..]);
-        if crc32c::crc32c(&arena[start..]) != header.body_crc {
-            arena.truncate(start);
-            return Err(fault(Mismatch::Body));
-        }
-        Ok(header)
-    }
-
-    /// The checked header of the record at an offset before the end.
-    pub(crate) fn read_header(&self, offset: u64) -> Result<Header, EngineError> {
-        let map = self.mapping(offset)?;
-        let bytes = self.readable(&map, offset)?;
-        read_header(bytes, self.place(offset), self.salt)
-            .map_err(|mismatch| self.damage(mismatch.to_string(), offset))
-    }
-
-    fn readable<'a>(&self, map: &'a Mapping, offset: u64) -> Result<&'a [u8], EngineError> {
-        let end = usize::try_from(self.end()).unwrap_or(usize::MAX);
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        map.get(offset..end.min(map.len()))
-            .ok_or_else(|| self.damage("a record is missed past the end", offset as u64))
-    }
-
     /// A mapping that covers everything before the end.
     fn mapping(&self, offset: u64) -> Result<Arc<Mapping>, EngineError> {
         let end = self.end();
@@ -434,6 +396,78 @@ impl Segment {
         offset: u64,
     ) -> Result<(Header, &'a [u8]), Mismatch> {
         read_record(bytes, self.place(offset), self.salt)
+    }
+}
+
+/// A segment's records as memory, for reads that follow each other.
+#[derive(Debug)]
+pub(crate) struct View {
+    segment: Arc<Segment>,
+    map: Arc<Mapping>,
+    /// Records before this offset can be read through it.
+    end: u64,
+}
+
+impl View {
+    /// A view that covers the record at `place`.
+    pub(crate) fn of(segment: Arc<Segment>, place: Place) -> Result<Self, EngineError> {
+        let offset = u64::from(place.offset());
+        let end = segment.end();
+        let map = segment.mapping(offset)?;
+        if offset >= end {
+            return Err(segment.damage("a record is missed past the end", offset));
+        }
+        Ok(Self { segment, map, end })
+    }
+
+    /// Whether a record at `place` can be read through it.
+    pub(crate) fn covers(&self, place: Place) -> bool {
+        place.segment() == self.segment.number() && u64::from(place.offset()) < self.end
+    }
+
+    /// The checked header of the record at `place`.
+    pub(crate) fn header(&self, place: Place) -> Result<Header, EngineError> {
+        read_header(self.bytes(place), place, self.segment.salt)
+            .map_err(|mismatch| self.damage(mismatch, place))
+    }
+
+    /// Appends the body of the record with this header to `arena` and checks it there, so that
+    /// what was checked is what is used.
+    pub(crate) fn body_into(
+        &self,
+        header: &Header,
+        arena: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
+        let len = HEADER_BYTES + header.body_len as usize;
+        let record = self.bytes(header.place).get(..len);
+        let record = record.ok_or_else(|| self.damage(Mismatch::Short, header.place))?;
+        let start = arena.len();
+        arena.extend_from_slice(&record[HEADER_BYTES..]);
+        if crc32c::crc32c(&arena[start..]) == header.body_crc {
+            return Ok(());
+        }
+        arena.truncate(start);
+        Err(self.damage(Mismatch::Body, header.place))
+    }
+
+    /// Begins to bring the record at `place` near, without waiting for it.
+    pub(crate) fn fetch(&self, place: Place) {
+        if self.covers(place) {
+            // Nothing depends on what is loaded, so the processor goes on meanwhile.
+            let bytes = self.bytes(place);
+            std::hint::black_box((bytes.first().copied(), bytes.get(HEADER_BYTES).copied()));
+        }
+    }
+
+    fn bytes(&self, place: Place) -> &[u8] {
+        let end = usize::try_from(self.end).unwrap_or(usize::MAX);
+        let range = place.offset() as usize..end.min(self.map.len());
+        self.map.get(range).unwrap_or_default()
+    }
+
+    fn damage(&self, mismatch: Mismatch, place: Place) -> EngineError {
+        self.segment
+            .damage(mismatch.to_string(), u64::from(place.offset()))
     }
 }
 
