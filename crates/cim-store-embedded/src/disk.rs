@@ -7,8 +7,8 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::mapping::Mapping;
 
@@ -106,6 +106,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// As the system reports them.
     fn map(&self, len: usize) -> io::Result<Mapping>;
+
+    /// Says that the file, which has this name by now, will not be written any more and is read now
+    /// and then at most. It need not be kept open for that.
+    fn rest(&self, _path: &Path) {}
 }
 
 /// The machine's own file system.
@@ -129,7 +133,7 @@ impl Disk for RealDisk {
             .write(true)
             .create_new(create)
             .open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile(RwLock::new(Handle::Open(file)))))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -148,51 +152,69 @@ impl Disk for RealDisk {
     }
 }
 
+/// A file that is kept open until it [rests](DiskFile::rest); from then on it is opened for every
+/// read, so that a long log does not use up the files that a process can have open.
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile(RwLock<Handle>);
+
+#[derive(Debug)]
+enum Handle {
+    Open(File),
+    At(PathBuf),
+}
+
+impl RealFile {
+    fn with<T>(&self, act: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Handle::Open(file) => act(file),
+            Handle::At(path) => act(&File::open(path)?),
+        }
+    }
+}
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        self.0.metadata().map(|metadata| metadata.len())
+        self.with(|file| file.metadata().map(|metadata| metadata.len()))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self
-                .0
-                .read_at(&mut buffer[filled..], offset + filled as u64)
-            {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        self.with(|file| {
+            let mut filled = 0;
+            while filled < buffer.len() {
+                match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        Ok(filled)
+            Ok(filled)
+        })
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.with(|file| file.write_all_at(bytes, offset))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.with(File::sync_data)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.with(|file| file.set_len(len))
     }
 
     #[cfg(target_os = "linux")]
     fn reserve(&self, len: u64) -> io::Result<bool> {
         use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::Errno;
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
-            Ok(()) => Ok(true),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
-            Err(errno) => Err(errno.into()),
-        }
+        self.with(
+            |file| match fallocate(file, FallocateFlags::empty(), 0, len) {
+                Ok(()) => Ok(true),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+                Err(errno) => Err(errno.into()),
+            },
+        )
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -201,7 +223,12 @@ impl DiskFile for RealFile {
     }
 
     fn map(&self, len: usize) -> io::Result<Mapping> {
-        Mapping::of(&self.0, len)
+        self.with(|file| Mapping::of(file, len))
+    }
+
+    fn rest(&self, path: &Path) {
+        let path = path.to_owned();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Handle::At(path);
     }
 }
 

@@ -93,7 +93,8 @@ impl Keeper {
 
     /// Finishes what was asked for, and ends.
     pub(crate) fn finish(&mut self, index: &Index) {
-        if index.fresh_entries() >= WORTH_A_RUN && !index.is_broken() {
+        let worth_it = index.fresh_entries() >= WORTH_A_RUN || index.lacks_carried();
+        if worth_it && !index.is_broken() {
             self.wait();
             self.freeze(index);
         }

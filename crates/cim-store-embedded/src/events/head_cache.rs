@@ -1,7 +1,8 @@
 //! The heads of active streams, in bounded memory.
 //!
 //! Only the writer puts heads in, at every commit of a stream. So a head that is here is always the
-//! newest that can be read, and an append to an active stream asks no file.
+//! newest that was flushed, and an append to an active stream asks no file. Heads of one group come
+//! in one after the other, so this is for deciding appends and not for readers.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};

@@ -56,8 +56,13 @@ impl EmbeddedLog {
         Ok(())
     }
 
-    /// The head of a stream.
-    fn find(&self, key: IndexKey, stream: &StreamId) -> Result<Option<KnownHead>, EngineError> {
+    /// The head of a stream, for the writer. Readers ask the index alone: there all heads of a
+    /// group change at once.
+    fn find_for_writer(
+        &self,
+        key: IndexKey,
+        stream: &StreamId,
+    ) -> Result<Option<KnownHead>, EngineError> {
         match self.heads.get(key) {
             Some(head) => Ok(Some(head)),
             None => find_head(&self.journal, &self.index, key, stream),
@@ -86,7 +91,7 @@ impl EmbeddedLog {
             .expectations()
             .map(|(stream, _)| {
                 let key = IndexKey::stream(stream.as_str());
-                let head = self.find(key, stream)?;
+                let head = self.find_for_writer(key, stream)?;
                 Ok(PreparedStream { key, head })
             })
             .collect::<Result<_, EngineError>>()?;
@@ -200,7 +205,7 @@ impl EventLog for EmbeddedLog {
     ) -> Result<EventStream, EventLogError> {
         self.check(ctx, "the read")?;
         let key = IndexKey::stream(stream.as_str());
-        let Some(head) = self.find(key, stream)? else {
+        let Some(head) = find_head(&self.journal, &self.index, key, stream)? else {
             return Ok(stream::empty().boxed());
         };
         let (journal, index) = (Arc::clone(&self.journal), Arc::clone(&self.index));
@@ -236,7 +241,7 @@ impl EventLog for EmbeddedLog {
     async fn head(&self, ctx: &Context, stream: &StreamId) -> Result<Option<Head>, EventLogError> {
         self.check(ctx, "the lookup")?;
         let key = IndexKey::stream(stream.as_str());
-        let head = self.find(key, stream)?;
+        let head = find_head(&self.journal, &self.index, key, stream)?;
         Ok(head.map(|head| Head {
             stream: stream.clone(),
             version: head.version,

@@ -105,7 +105,19 @@ impl Iterator for LogRead {
         if next.is_err() {
             self.left = 0;
         }
-        next.map_err(EventLogError::from).transpose()
+        next.map_err(|error| self.explain(error)).transpose()
+    }
+}
+
+impl LogRead {
+    /// A read that a truncation overtakes finds its files gone.
+    fn explain(&self, error: EngineError) -> EventLogError {
+        if !self.journal.has_given_up(self.scan.place()) {
+            return error.into();
+        }
+        EventLogError::not_found("a truncation overtook the read")
+            .with("position", self.last + 1)
+            .with_hint("read after the truncated position, or restore the archive")
     }
 }
 

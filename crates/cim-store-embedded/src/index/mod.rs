@@ -299,6 +299,12 @@ impl Index {
         self.read_inner(|inner| inner.carried.clone())
     }
 
+    /// Whether the index's files don't say yet what it knows of what is carried: without them, the
+    /// next opening makes it anew.
+    pub(crate) fn lacks_carried(&self) -> bool {
+        self.read_inner(|inner| inner.manifest.carried != inner.carried)
+    }
+
     /// From now on the index knows what this file carries.
     pub(crate) fn set_carried(&self, file: Option<String>) {
         self.write_inner(|inner| inner.carried = file);

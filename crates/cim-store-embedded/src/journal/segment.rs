@@ -213,6 +213,7 @@ impl Segment {
         };
         self.set_end(footer.end);
         let _ = self.footer.set(footer);
+        self.file.rest(&self.path);
         Ok(true)
     }
 
@@ -360,6 +361,7 @@ impl Segment {
         };
         write().map_err(EngineError::io("seal", &self.path))?;
         let _ = self.footer.set(footer);
+        self.file.rest(&self.path);
         self.waypoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
