@@ -1,6 +1,6 @@
 //! Files mapped for reading: the one place with `unsafe` in it.
 //!
-//! Point reads go through mappings because they are five times as fast as positioned reads
+//! Loads of streams go through mappings because they are five times as fast as positioned reads
 //! (docs/decisions/mapped-point-reads.md). Only bytes that were flushed are read, the engine never
 //! changes bytes that were flushed, and lengths are compared with the file before they are
 //! trusted. What a mapping can't give is an error: a disk that fails to deliver a page, or another

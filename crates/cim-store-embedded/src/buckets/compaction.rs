@@ -19,7 +19,6 @@ use crate::journal::State;
 use crate::journal::record::span;
 use crate::journal::scan::Scan;
 use crate::journal::segment::FIRST_OFFSET;
-use crate::writer_thread::Committer;
 
 /// Bytes that are written again in one part.
 const PART_BYTES: usize = 256 << 10;
@@ -135,18 +134,19 @@ impl BucketWriter {
         let now = self.now();
         for _ in 0..PART_RECORDS {
             let Some((header, body)) = scan.next_record()? else {
-                self.commit();
-                return self.give_up(scan.place().segment());
+                self.store_group()?;
+                return self.give_up(scan);
             };
             if is_change(header.kind) {
                 let change = decode(&self.shared.reader.journal, &header, &body)?;
                 self.move_key(&change, now)?;
             }
-            if self.gathered() >= PART_BYTES {
+            if self.writer.gathered() >= PART_BYTES {
                 break;
             }
         }
-        self.commit();
+        // What was not stored still counts where it stands: then this begins anew.
+        self.store_group()?;
         self.compaction.scan = Some(scan);
         Ok(true)
     }
@@ -193,13 +193,22 @@ impl BucketWriter {
     }
 
     /// Removes a segment of which nothing counts any more.
-    fn give_up(&mut self, after: u32) -> Result<bool, EngineError> {
+    fn give_up(&mut self, scan: Scan) -> Result<bool, EngineError> {
         let journal = Arc::clone(&self.shared.reader.journal);
         let segments = journal.segments();
         let Some(next) = segments.get(1).map(|segment| segment.number()) else {
             return Ok(false);
         };
-        debug_assert!(after <= next, "the scan stays in the oldest segment");
+        debug_assert!(
+            scan.place().segment() <= next,
+            "the scan stays in the oldest segment"
+        );
+        let watched = self.shared.watchers.oldest_segment();
+        if watched.is_some_and(|segment| segment < next) {
+            // A watch that began meanwhile may have found something there.
+            self.compaction.scan = Some(scan);
+            return Ok(false);
+        }
         if let Some(closed) = journal.closed() {
             return Err(closed); // what was moved may not be durable
         }

@@ -51,12 +51,12 @@ impl Expiries {
         self.with(|buckets| Some(buckets.get(&bucket)?.first()?.0))
     }
 
-    /// Takes the next key out whose value is over.
-    pub(crate) fn take_due(&self, bucket: u16, now: Timestamp) -> Option<Key> {
+    /// Takes the next key out whose value is over, with its end.
+    pub(crate) fn take_due(&self, bucket: u16, now: Timestamp) -> Option<(Timestamp, Key)> {
         self.with(|buckets| {
             let ends = buckets.get_mut(&bucket)?;
             let due = ends.first().is_some_and(|(end, _)| *end <= now);
-            due.then(|| ends.pop_first())?.map(|(_, key)| key)
+            due.then(|| ends.pop_first())?
         })
     }
 

@@ -79,6 +79,10 @@ struct Group {
     entries: Vec<(IndexKey, Slot)>,
     /// Revisions given out so far.
     changes: u64,
+    /// Ends of values that the group's changes replace.
+    replaced: Vec<(u16, Key, Timestamp)>,
+    /// Ends of values that the group records.
+    due: Vec<(u16, Key, Timestamp)>,
     /// Dropped, and so answered, when the group is done.
     swept: Vec<oneshot::Sender<()>>,
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
@@ -140,14 +144,20 @@ impl BucketWriter {
 
     /// The store's time, which never goes back along the journal.
     pub(crate) fn now(&self) -> Timestamp {
-        let reached = Timestamp::from_micros(self.writer.reached().stored_at);
+        let reached = Timestamp::from_micros(self.writer.latest());
         self.shared.clock.now().max(reached)
     }
 
     /// Records a purge for each value of the bucket that is over, if anyone has to be told.
     fn sweep(&mut self, bucket: u16, now: Timestamp) -> Result<(), EngineError> {
-        while let Some(key) = self.shared.expiries.take_due(bucket, now) {
-            let Some(last) = self.last(bucket, &key)? else {
+        while let Some((end, key)) = self.shared.expiries.take_due(bucket, now) {
+            if self.writer.gathered() >= SWEEP_BYTES {
+                self.store_group()?;
+                self.begin()?;
+            }
+            let last = self.last(bucket, &key);
+            self.group.due.push((bucket, key, end));
+            let Some(last) = last? else {
                 continue;
             };
             if last.entry.operation == Operation::Put && last.is_over(now) {
@@ -179,12 +189,10 @@ impl BucketWriter {
     }
 
     fn write(&mut self, new: &NewChange<'_>, last: Option<&Change>, now: Timestamp) -> Revision {
-        let expiries = &self.shared.expiries;
         if let Some(end) = last.and_then(|change| change.entry.expires_at) {
-            expiries.remove(new.bucket, new.key, end);
-        }
-        if let Some(end) = new.expires_at {
-            expiries.add(new.bucket, new.key, end);
+            self.group
+                .replaced
+                .push((new.bucket, new.key.clone(), end));
         }
         self.group.changes += 1;
         let revision = Revision::new(self.writer.reached().sequence + self.group.changes);
@@ -279,35 +287,8 @@ impl Committer for BucketWriter {
     }
 
     fn commit(&mut self) {
-        let group = std::mem::take(&mut self.group);
-        if self.writer.gathered() == 0 {
-            for (answer, decided) in group.answers {
-                let _ = answer.send(decided);
-            }
-            return;
-        }
-        if let Err(error) = self.writer.flush() {
-            for (answer, _) in group.answers {
-                let _ = answer.send(Err(refusal(&error)));
-            }
-            return;
-        }
-        let index = &self.shared.reader.index;
-        let full = index.apply(group.entries, 0, self.writer.reached());
-        self.writer.publish();
-        for (answer, decided) in group.answers {
-            let _ = answer.send(decided);
-        }
-        for (segment, last) in self.writer.take_sealable() {
-            self.keeper.seal(segment, last);
-            self.compaction.note_growth();
-        }
-        if index.is_broken() {
-            let because = "its index is damaged; opening it again rebuilds it".to_owned();
-            self.shared.reader.journal.close(Some(because));
-        } else if full {
-            self.keeper.freeze(index);
-        }
+        // Everyone whose change it is was told.
+        let _ = self.store_group();
     }
 
     fn tidy(&mut self) -> bool {
@@ -325,6 +306,57 @@ impl Committer for BucketWriter {
         if let Request::Change(request) = request {
             let _ = request.answer.send(Err(EngineError::closed().into()));
         }
+    }
+}
+
+impl BucketWriter {
+    /// Makes the group durable, shows it to readers, and answers.
+    pub(crate) fn store_group(&mut self) -> Result<(), EngineError> {
+        let group = std::mem::take(&mut self.group);
+        if self.writer.gathered() == 0 {
+            for (answer, decided) in group.answers {
+                let _ = answer.send(decided);
+            }
+            return Ok(());
+        }
+        let expiries = &self.shared.expiries;
+        if let Err(error) = self.writer.flush() {
+            for (answer, _) in group.answers {
+                let _ = answer.send(Err(refusal(&error)));
+            }
+            // What these purges were to tell is still to be told.
+            for (bucket, key, end) in &group.due {
+                expiries.add(*bucket, key, *end);
+            }
+            let (FlushError::NotStored(error) | FlushError::Unknown(error)) = error;
+            return Err(error);
+        }
+        let index = &self.shared.reader.index;
+        let full = index.apply(group.entries, 0, self.writer.reached());
+        // After the index knows them: whoever begins to keep ends meanwhile looks them up there.
+        for (bucket, key, end) in &group.replaced {
+            expiries.remove(*bucket, key, *end);
+        }
+        for change in group.changed.values() {
+            if let Some(end) = change.entry.expires_at {
+                expiries.add(change.bucket, &change.entry.key, end);
+            }
+        }
+        self.writer.publish();
+        for (answer, decided) in group.answers {
+            let _ = answer.send(decided);
+        }
+        for (segment, last) in self.writer.take_sealable() {
+            self.keeper.seal(segment, last);
+            self.compaction.note_growth();
+        }
+        if index.is_broken() {
+            let because = "its index is damaged; opening it again rebuilds it".to_owned();
+            self.shared.reader.journal.close(Some(because));
+        } else if full {
+            self.keeper.freeze(index);
+        }
+        Ok(())
     }
 }
 

@@ -70,12 +70,7 @@ impl EmbeddedLog {
     }
 
     /// Looks up what the writer needs to decide an append, so that it need not wait for a disk.
-    fn prepare(
-        &self,
-        ctx: &Context,
-        mut append: Append,
-        answer: oneshot::Sender<Result<Appended, EventLogError>>,
-    ) -> Result<AppendRequest, EventLogError> {
+    fn prepare(&self, ctx: &Context, mut append: Append) -> Result<AppendRequest, EventLogError> {
         staging::check_append(&append, &CAPABILITIES.limits)?;
         // An id that is made here was never handed out before.
         let given = append.commit_id.is_some();
@@ -103,7 +98,6 @@ impl EmbeddedLog {
             stored,
             streams,
             generation,
-            answer,
         })
     }
 
@@ -163,10 +157,14 @@ pub(crate) enum Unanswered {
 impl EventLog for EmbeddedLog {
     async fn append(&self, ctx: &Context, append: Append) -> Result<Appended, EventLogError> {
         self.check(ctx, "the append")?;
+        let prepared = Arc::new(self.prepare(ctx, append)?);
+        let commit_id = prepared.commit_id;
         let (sender, answer) = oneshot::channel();
-        let request = self.prepare(ctx, append, sender)?;
-        let commit_id = request.commit_id;
-        let request = Asked::Request(Request::Append(Box::new(request)));
+        let request = Asked::Request(Request::Append {
+            request: Arc::clone(&prepared),
+            room: Vec::with_capacity(prepared.append.writes.len()),
+            answer: sender,
+        });
         let sent = match ctx.remaining(&*self.clock) {
             None => self.requests.send(request).await.is_ok(),
             Some(left) => {

@@ -29,7 +29,14 @@ use crate::writer_thread::Committer;
 /// What is asked of the writer.
 pub(crate) enum Request {
     /// To store a commit.
-    Append(Box<AppendRequest>),
+    Append {
+        /// The caller keeps it too, and frees it: memory that one thread takes and another frees
+        /// costs both of them a lock.
+        request: Arc<AppendRequest>,
+        /// Room for the result's heads, for the same reason.
+        room: Vec<Head>,
+        answer: oneshot::Sender<Answer<Appended>>,
+    },
     /// To give up what is at positions up to `through`, as agreed while `truncated_through` held.
     Truncate {
         through: u64,
@@ -52,7 +59,6 @@ pub(crate) struct AppendRequest {
     pub(crate) streams: Vec<PreparedStream>,
     /// The index's generation before anything was looked up.
     pub(crate) generation: u64,
-    pub(crate) answer: oneshot::Sender<Answer<Appended>>,
 }
 
 /// A stream that an append names, as it was looked up in advance.
@@ -72,6 +78,8 @@ pub(crate) struct EventWriter {
     clock: Arc<dyn Clock>,
     state: State,
     group: Group,
+    /// The heads of the streams that the append at hand names.
+    named: Vec<Option<KnownHead>>,
     /// Its lock is held until the last writer has ended.
     _directory: Arc<Directory>,
 }
@@ -146,22 +154,27 @@ impl EventWriter {
             clock,
             state,
             group: Group::default(),
+            named: Vec::new(),
             _directory: directory,
         }
     }
 
     /// Decides an append and adds its records to the group.
-    fn stage(&mut self, request: AppendRequest) {
-        if request.answer.is_closed() {
+    fn stage(
+        &mut self,
+        request: &AppendRequest,
+        room: Vec<Head>,
+        answer: oneshot::Sender<Answer<Appended>>,
+    ) {
+        if answer.is_closed() {
             return; // whoever asked does not wait any more, and nothing was promised
         }
-        let decided = self.decide(&request);
-        self.group
-            .answers
-            .push((request.answer, request.commit_id, decided));
+        let decided = self.decide(request, room);
+        let staged = (answer, request.commit_id, decided);
+        self.group.answers.push(staged);
     }
 
-    fn decide(&mut self, request: &AppendRequest) -> Answer<Appended> {
+    fn decide(&mut self, request: &AppendRequest, room: Vec<Head>) -> Answer<Appended> {
         if let Some(closed) = self.journal.closed() {
             return Err(closed.into());
         }
@@ -171,7 +184,7 @@ impl EventWriter {
         if let Some(first) = self.stored_before(request)? {
             return Ok(first);
         }
-        let mut heads = Vec::with_capacity(request.streams.len());
+        self.named.clear();
         for ((stream, expected), prepared) in request.append.expectations().zip(&request.streams) {
             let head = self.head(stream, prepared, request.generation)?;
             let actual = head.map_or(Version::NONE, |head| head.version);
@@ -182,22 +195,22 @@ impl EventWriter {
                     actual,
                 ));
             }
-            heads.push(head);
+            self.named.push(head);
         }
         let now = self
             .clock
             .now()
-            .max(Timestamp::from_micros(self.writer.reached().stored_at));
+            .max(Timestamp::from_micros(self.writer.latest()));
         if request.append.event_count() == 0 {
             return Ok(Appended {
                 commit_id: request.commit_id,
                 position: Position::NONE,
                 stored_at: now,
-                heads: Vec::new(),
+                heads: room,
             });
         }
         self.writer.begin()?;
-        Ok(self.write(request, &heads, now))
+        Ok(self.write(request, room, now))
     }
 
     /// The first result of a commit that was stored before or is in this group.
@@ -207,10 +220,11 @@ impl EventWriter {
             self.commit(); // then it can be read like any other
         }
         // What was not found in advance can only be in memory, unless entries left it meanwhile.
-        let slot = if request.generation == self.index.generation() {
-            self.index.get_fresh(request.commit_key).or(request.stored)
-        } else {
-            self.index.get(request.commit_key)?
+        // So memory is asked first: they may leave it between the two questions.
+        let slot = match self.index.get_fresh(request.commit_key) {
+            Some(slot) => Some(slot),
+            None if request.generation == self.index.generation() => request.stored,
+            None => self.index.get(request.commit_key)?,
         };
         let Some(slot) = slot else { return Ok(None) };
         let stored = commits::read(&self.journal, slot, id)?;
@@ -239,19 +253,14 @@ impl EventWriter {
         find_head(&self.journal, &self.index, prepared.key, stream)
     }
 
-    fn write(
-        &mut self,
-        request: &AppendRequest,
-        heads: &[Option<KnownHead>],
-        now: Timestamp,
-    ) -> Appended {
+    fn write(&mut self, request: &AppendRequest, room: Vec<Head>, now: Timestamp) -> Appended {
         let append = &request.append;
         let count = append.event_count() as u32;
         let mut result = Appended {
             commit_id: request.commit_id,
             position: Position::NONE,
             stored_at: now,
-            heads: Vec::with_capacity(append.writes.len()),
+            heads: room,
         };
         let commit_entry = (
             request.commit_key,
@@ -259,8 +268,8 @@ impl EventWriter {
         );
         self.group.entries.push(commit_entry);
         let mut index = 0;
-        for ((write, prepared), head) in append.writes.iter().zip(&request.streams).zip(heads) {
-            let mut head = *head;
+        for (at, (write, prepared)) in append.writes.iter().zip(&request.streams).enumerate() {
+            let mut head = self.named.get(at).copied().flatten();
             for event in &write.events {
                 let version = head.map_or(Version::NONE, |head| head.version).next();
                 let place = Placement {
@@ -383,8 +392,9 @@ impl EventWriter {
         if state.carried != self.state.carried {
             // The index leads to what is carried before the records are taken away.
             let before = truncate::take_carried(&self.journal, state)?;
-            self.index.set_carried(state.carried.clone());
             index_carried(&self.journal, &self.index, true)?;
+            // Not before: a run in between must not be taken for one that knows all of it.
+            self.index.set_carried(state.carried.clone());
             self.heads.clear();
             truncate::remove_given_up(&self.journal, state, before);
             self.keeper.freeze(&self.index);
@@ -399,7 +409,11 @@ impl Committer for EventWriter {
 
     fn take(&mut self, request: Request) {
         match request {
-            Request::Append(request) => self.stage(*request),
+            Request::Append {
+                request,
+                room,
+                answer,
+            } => self.stage(&request, room, answer),
             Request::Truncate {
                 through,
                 truncated_through,
@@ -463,7 +477,7 @@ impl Committer for EventWriter {
     fn refuse(request: Request) {
         let error = EventLogError::from(EngineError::closed());
         match request {
-            Request::Append(request) => drop(request.answer.send(Err(error))),
+            Request::Append { answer, .. } => drop(answer.send(Err(error))),
             Request::Truncate { answer, .. } => drop(answer.send(Err(error))),
         }
     }

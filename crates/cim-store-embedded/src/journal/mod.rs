@@ -12,6 +12,7 @@ pub(crate) mod segment;
 pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -107,10 +108,32 @@ pub(crate) struct Journal {
     carried: RwLock<Carried>,
     tail: watch::Sender<Tail>,
     closed_because: Mutex<Option<String>>,
+    /// Views that were taken so far.
+    views: AtomicU32,
+}
+
+/// How many bytes of files may be mapped and in memory.
+const MOST_MAPPED_BYTES: u64 = 1 << 30;
+const VIEWS_BETWEEN_LOOKS: u32 = 512;
+/// So many of the newest segments are kept open.
+const KEPT_OPEN: usize = 256;
+
+/// Bytes of files that are mapped and in the process's memory; 0 where the system does not tell.
+fn mapped_bytes() -> u64 {
+    let Ok(text) = std::fs::read_to_string("/proc/self/statm") else {
+        return 0;
+    };
+    let pages = text
+        .split(' ')
+        .nth(2)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 impl Journal {
     pub(crate) fn new(setting: Setting, segments: Vec<Arc<Segment>>, reached: Reached) -> Self {
+        let old = segments.len().saturating_sub(KEPT_OPEN);
+        segments.iter().take(old).for_each(|segment| segment.rest());
         Self {
             setting,
             segments: RwLock::new(Arc::new(segments)),
@@ -120,6 +143,7 @@ impl Journal {
                 closed: false,
             }),
             closed_because: Mutex::new(None),
+            views: AtomicU32::new(0),
         }
     }
 
@@ -172,6 +196,11 @@ impl Journal {
             .unwrap_or_else(PoisonError::into_inner);
         let mut extended = Vec::clone(&segments);
         extended.push(segment);
+        if let Some(old) = extended.len().checked_sub(KEPT_OPEN + 1)
+            && let Some(old) = extended.get(old)
+        {
+            old.rest();
+        }
         *segments = Arc::new(extended);
     }
 
@@ -195,19 +224,32 @@ impl Journal {
         place: Place,
         arena: &mut Vec<u8>,
     ) -> Result<Header, EngineError> {
-        let view = self.view(place)?;
-        let header = view.header(place)?;
-        view.body_into(&header, arena)?;
-        Ok(header)
+        self.located(place)?
+            .read_into(u64::from(place.offset()), arena)
     }
 
     /// A view that covers the record at `place`.
     pub(crate) fn view(&self, place: Place) -> Result<View, EngineError> {
-        let segment = self.segment(place.segment()).ok_or_else(|| {
+        self.bound_mappings();
+        View::of(self.located(place)?, place)
+    }
+
+    fn located(&self, place: Place) -> Result<Arc<Segment>, EngineError> {
+        self.segment(place.segment()).ok_or_else(|| {
             let path = self.setting.segment_path(place.segment());
             EngineError::damage("a record is missed in a file that is not there", &path, 0)
-        })?;
-        View::of(segment, place)
+        })
+    }
+
+    /// Gives mappings back when they hold too much of the files. The system would take the pages
+    /// back if it needed them, but until then they count as the process's memory.
+    fn bound_mappings(&self) {
+        let views = self.views.fetch_add(1, Ordering::Relaxed);
+        if views.is_multiple_of(VIEWS_BETWEEN_LOOKS) && mapped_bytes() > MOST_MAPPED_BYTES {
+            for segment in self.segments().iter() {
+                segment.unmap();
+            }
+        }
     }
 
     /// How far readers may read.

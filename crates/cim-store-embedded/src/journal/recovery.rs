@@ -365,13 +365,14 @@ fn find_end(active: &Segment, start: Reached, marked: Reached) -> Result<FoundEn
         bytes: written,
     });
     active.set_end(end);
-    if torn.is_some() || len > end {
+    if len > end {
         let cut = || {
             active.file.set_len(end)?;
             active.file.sync()
         };
         cut().map_err(EngineError::io("cut", &active.path))?;
     }
+    write_again(active, flushed, end)?;
     Ok(FoundEnd {
         reached: Reached {
             end: active.place(end),
@@ -381,6 +382,35 @@ fn find_end(active: &Segment, start: Reached, marked: Reached) -> Result<FoundEn
         group_closed,
         torn,
     })
+}
+
+/// Makes the records behind the mark durable: from now on they count. Their flush may not have begun,
+/// or have failed; then the system may take them for written although they are not, and only
+/// writing them again makes sure.
+fn write_again(active: &Segment, flushed: u64, end: u64) -> Result<(), EngineError> {
+    if flushed == end {
+        return Ok(());
+    }
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut offset = flushed;
+    while offset < end {
+        let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        let piece = &mut piece[..PIECE_BYTES.min(left)];
+        let count = active
+            .file
+            .read_at(piece, offset)
+            .map_err(EngineError::io("read", &active.path))?;
+        if count < piece.len() {
+            return Err(active.damage("the file is shorter than its records", offset));
+        }
+        active
+            .file
+            .write_at(piece, offset)
+            .map_err(EngineError::io("write", &active.path))?;
+        offset += count as u64;
+    }
+    let synced = active.file.sync();
+    synced.map_err(EngineError::io("flush", &active.path))
 }
 
 /// How many bytes behind the end had been written; the rest are the zeros of reserved space.

@@ -27,6 +27,8 @@ const FOOTER_BYTES: usize = 128;
 const HEADER_MAGIC: [u8; 8] = *b"CIMSEG\0\x01";
 const FOOTER_MAGIC: [u8; 8] = *b"CIMEND\0\x01";
 const TABLE_ENTRY_BYTES: usize = 24;
+/// Bytes that are read first of a record; most records fit.
+const FIRST_READ_BYTES: usize = 1 << 10;
 /// A waypoint is kept for every so many bytes of records.
 const WAYPOINT_BYTES: u64 = 64 << 10;
 
@@ -213,7 +215,6 @@ impl Segment {
         };
         self.set_end(footer.end);
         let _ = self.footer.set(footer);
-        self.file.rest(&self.path);
         Ok(true)
     }
 
@@ -292,6 +293,60 @@ impl Segment {
         Ok(map)
     }
 
+    /// Appends the body of the record at an offset before the end to `arena`, checked there, and
+    /// returns its header. Reads the file, so nothing of it stays in the process's memory.
+    pub(crate) fn read_into(
+        &self,
+        offset: u64,
+        arena: &mut Vec<u8>,
+    ) -> Result<Header, EngineError> {
+        let fault = |mismatch: Mismatch| self.damage(mismatch.to_string(), offset);
+        let place = self.place(offset);
+        let mut first = [0; FIRST_READ_BYTES];
+        let left = self.end().saturating_sub(offset);
+        let want = FIRST_READ_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self.read_file(&mut first[..want], offset)?;
+        let header = read_header(&first[..count], place, self.salt).map_err(fault)?;
+        let len = HEADER_BYTES + header.body_len as usize;
+        if len as u64 > left {
+            return Err(fault(Mismatch::Short));
+        }
+        let start = arena.len();
+        arena.resize(start + header.body_len as usize, 0);
+        let body = &mut arena[start..];
+        let got = len.min(count) - HEADER_BYTES;
+        body[..got].copy_from_slice(&first[HEADER_BYTES..HEADER_BYTES + got]);
+        let rest = &mut body[got..];
+        if self.read_file(rest, offset + (HEADER_BYTES + got) as u64)? < rest.len() {
+            return Err(fault(Mismatch::Short));
+        }
+        if crc32c::crc32c(body) != header.body_crc {
+            return Err(fault(Mismatch::Body));
+        }
+        Ok(header)
+    }
+
+    fn read_file(&self, buffer: &mut [u8], offset: u64) -> Result<usize, EngineError> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.file
+            .read_at(buffer, offset)
+            .map_err(EngineError::io("read", &self.path))
+    }
+
+    /// Lets go of the file until it is read again, if nothing will be written to it.
+    pub(crate) fn rest(&self) {
+        if self.footer().is_some() {
+            self.file.rest(&self.path);
+        }
+    }
+
+    /// Gives the mapping back; the next read makes it anew.
+    pub(crate) fn unmap(&self) {
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Notes that a flush group begins here, unless another one that was noted is near.
     pub(crate) fn note_waypoint(&self, waypoint: Waypoint) {
         let mut waypoints = self
@@ -361,7 +416,6 @@ impl Segment {
         };
         write().map_err(EngineError::io("seal", &self.path))?;
         let _ = self.footer.set(footer);
-        self.file.rest(&self.path);
         self.waypoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

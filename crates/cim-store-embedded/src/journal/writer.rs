@@ -53,6 +53,9 @@ pub(crate) struct JournalWriter {
     /// Where the last record begins in the buffer, and what its header says.
     tail: Option<(usize, Header)>,
     first: Option<Waypoint>,
+    /// The highest sequence number and the latest time in the group. Records that are moved keep
+    /// theirs, so the last record need not have them.
+    highest: Option<(u64, i64)>,
     records: u64,
     /// Sealing is left to whoever takes care of the background.
     sealable: Vec<(Arc<Segment>, LastRecord)>,
@@ -85,6 +88,7 @@ impl JournalWriter {
             buffer: Vec::new(),
             tail: None,
             first: None,
+            highest: None,
             records: 0,
             sealable: Vec::new(),
         };
@@ -112,6 +116,12 @@ impl JournalWriter {
     /// How far the journal was flushed.
     pub(crate) fn reached(&self) -> Reached {
         self.reached
+    }
+
+    /// The latest time of a record, counting those that are gathered.
+    pub(crate) fn latest(&self) -> i64 {
+        let gathered = self.highest.map_or(i64::MIN, |(_, stored_at)| stored_at);
+        self.reached.stored_at.max(gathered)
     }
 
     /// Bytes gathered so far.
@@ -169,6 +179,11 @@ impl JournalWriter {
             stored_at: record.stored_at,
             offset: self.active.end() + start as u64,
         });
+        let (sequence, stored_at) = self.highest.unwrap_or((0, i64::MIN));
+        self.highest = Some((
+            sequence.max(record.sequence),
+            stored_at.max(record.stored_at),
+        ));
         self.records += 1;
         self.tail = Some((start, header));
         place
@@ -191,6 +206,7 @@ impl JournalWriter {
             None => self.store(),
         };
         let (first, records) = (self.first.take(), std::mem::take(&mut self.records));
+        let (sequence, stored_at) = self.highest.take().unwrap_or((0, i64::MIN));
         if let Err(error) = stored {
             self.buffer.clear();
             if let FlushError::Unknown(error) = &error {
@@ -204,8 +220,8 @@ impl JournalWriter {
         self.reached = Reached {
             end: self.active.place(end),
             group: header.group,
-            sequence: header.sequence.max(self.reached.sequence),
-            stored_at: header.stored_at.max(self.reached.stored_at),
+            sequence: sequence.max(self.reached.sequence),
+            stored_at: stored_at.max(self.reached.stored_at),
         };
         self.last = LastRecord {
             records: self.last.records + records,
