@@ -97,6 +97,14 @@ pub use cim_store as store;
 #[doc = include_str!("../../../docs/guide/aggregates.md")]
 mod guide_to_aggregates {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/reading.md")]
+mod guide_to_reading {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/buckets.md")]
+mod guide_to_buckets {}
+
 /// The README's code compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

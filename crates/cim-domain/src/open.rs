@@ -14,8 +14,8 @@ use std::sync::Arc;
 use cim_store::memory::MemoryStore;
 use cim_store::{Clock, EventLogError, IdGenerator, Store, SystemClock, SystemIds};
 
-/// The schemes that are known, for those who type another one.
-const KNOWN: &str = "`memory:`, `embedded:PATH`, `nats://HOST:PORT` and `tls://HOST:PORT`";
+/// The schemes that can be opened, for those who type another one.
+const KNOWN: &str = "`memory:` and `embedded:PATH`";
 
 /// With what a store is opened.
 #[derive(Clone, Debug)]
@@ -112,6 +112,12 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 /// # Errors
 /// Every [`OpenError`].
 pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    if url.is_empty() {
+        return Err(OpenError::Malformed {
+            url: String::new(),
+            reason: "it is empty; a store is named such as `embedded:./data`",
+        });
+    }
     let Some((scheme, rest)) = split_scheme(url) else {
         return Err(OpenError::NoScheme {
             url: url.to_owned(),
@@ -172,6 +178,14 @@ async fn open_embedded(
         return Err(OpenError::Malformed {
             url: url.to_owned(),
             reason: "a directory follows `embedded:`, such as `embedded:./data`",
+        });
+    }
+    if path == "~" || path.starts_with("~/") {
+        // Taken as it is it would quietly be a directory named `~`.
+        return Err(OpenError::Malformed {
+            url: url.to_owned(),
+            reason: "only a shell knows what `~` means, and it does not look behind `embedded:`; \
+                     write the directory out, or `./~` for one of that name",
         });
     }
     let mut settings = EmbeddedSettings::default()

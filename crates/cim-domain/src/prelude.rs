@@ -6,4 +6,4 @@ pub use crate::persistence::{Repository, RepositoryError, RetryPolicy, SaveOptio
 pub use crate::testing::{given, given_no_events};
 pub use crate::{Aggregate, store};
 
-pub use cim_store::{Context, EventLogExt, Metadata, Store, StreamRange, Version};
+pub use cim_store::{BucketExt, Context, EventLogExt, Metadata, Store, StreamRange, Version};

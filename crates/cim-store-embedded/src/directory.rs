@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::checked_file;
 use crate::disk::Disk;
 use crate::error::EngineError;
+use crate::events::EVENTS;
 use crate::journal::record::Salt;
 
 /// The format that this program writes. `docs/format/directory.md` tells the versions apart.
@@ -110,6 +111,10 @@ fn has_store(disk: &dyn Disk, path: &Path) -> Result<bool, EngineError> {
     };
     if names.iter().any(|name| name == FORMAT_FILE) {
         return Ok(true);
+    }
+    if names.iter().any(|name| name == EVENTS.name) {
+        let missing = path.join(FORMAT_FILE);
+        return Err(EngineError::damage("the file is missing", &missing, 0));
     }
     // A format file that was never put into its place holds nothing that counts.
     let known = |name: &String| name == LOCK_FILE || *name == format!("{FORMAT_FILE}.new");

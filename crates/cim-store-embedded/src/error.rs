@@ -130,6 +130,7 @@ impl EngineError {
 
     fn fault(&self) -> Fault {
         match self {
+            Self::Io { source, .. } if is_denied(source) => Fault::Denied,
             Self::Io { .. } | Self::Held { .. } => Fault::Unavailable,
             Self::Damage { .. } | Self::IndexDamage { .. } => Fault::Integrity,
             Self::NotAStore { .. } => Fault::Invalid,
@@ -143,6 +144,10 @@ impl EngineError {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "the disk is full: free some space and try again"
+            }
+            Self::Io { source, .. } if is_denied(source) => {
+                "let this user read and write the directory; a store can't be opened on a \
+                 read-only disk"
             }
             Self::Io { .. } => "look at the system's error, mend it and try again",
             Self::Damage { path, .. } if path.ends_with("mark") => {
@@ -164,6 +169,13 @@ impl EngineError {
             Self::Closed { .. } => "open the store again",
         }
     }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 impl<K: PortErrorKind> From<EngineError> for PortError<K> {

@@ -216,10 +216,14 @@ fn open_log(
     let index = Arc::new(index);
     let keeper = start_keeper(&journal, &index)?;
     let (requests, queue) = mpsc::channel(QUEUE);
-    let truncated_through = AtomicU64::new(state.truncated_through);
+    let truncated_through = Arc::new(AtomicU64::new(state.truncated_through));
     let clock = Arc::clone(&settings.clock);
     let heads = Arc::new(HeadCache::new());
-    let shared = (Arc::clone(&index), Arc::clone(&heads));
+    let shared = (
+        Arc::clone(&index),
+        Arc::clone(&heads),
+        Arc::clone(&truncated_through),
+    );
     let writer = EventWriter::new(writer, shared, keeper, Arc::clone(&clock), state, directory);
     std::thread::Builder::new()
         .name("cim-events".into())

@@ -297,7 +297,15 @@ impl EventLogError {
 impl BucketError {
     /// The key is not at the revision that the change expected.
     pub fn revision_conflict(key: crate::Key, expected: Revision, actual: Revision) -> Self {
-        let message = format!("key {key} is at revision {actual}, expected was {expected}");
+        let told = |revision: Revision| match revision {
+            Revision::NONE => "no value".to_owned(),
+            revision => format!("revision {revision}"),
+        };
+        let message = format!(
+            "key {key} has {}, expected was {}",
+            told(actual),
+            told(expected)
+        );
         Self::new(
             BucketErrorKind::RevisionConflict {
                 key,

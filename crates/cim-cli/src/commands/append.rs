@@ -10,8 +10,10 @@ use cim_store::{
 use clap::Args;
 use serde::Serialize;
 
+use crate::commands::{parse_stream, parse_uuid};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
+use crate::output::Ui;
 use crate::session::{Session, StoreMode};
 
 /// Append an event to a stream
@@ -28,6 +30,7 @@ use crate::session::{Session, StoreMode};
   cim append media.photo.3 uploaded @photo.jpg --content-type image/jpeg")]
 pub struct AppendArgs {
     /// The stream: context.aggregate.id
+    #[arg(value_parser = parse_stream)]
     stream: StreamId,
     /// What kind of fact it is, such as order_placed
     #[arg(value_name = "TYPE")]
@@ -47,19 +50,19 @@ pub struct AppendArgs {
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = parse_schema_version)]
     schema_version: SchemaVersion,
     /// The commit's id: repeating a command with the same one never stores it twice
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = parse_uuid::<CommitId>)]
     commit_id: Option<CommitId>,
     /// The event's id
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = parse_uuid::<EventId>)]
     event_id: Option<EventId>,
     /// When it happened, such as 2026-11-20T10:15:00Z; without it now
     #[arg(long, value_name = "TIME")]
     time: Option<Timestamp>,
     /// The conversation it belongs to
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = parse_uuid::<CorrelationId>)]
     correlation_id: Option<CorrelationId>,
     /// The event or command that caused it
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = parse_uuid::<CausationId>)]
     causation_id: Option<CausationId>,
 }
 
@@ -194,15 +197,32 @@ impl AppendArgs {
             commit_id: appended.commit_id.to_string(),
             stored_at: appended.stored_at,
         };
-        let ui = &mut *session.ui;
+        // Whoever can't be told would append it again.
+        stored
+            .show(session.ui)
+            .map_err(|failure| match failure.code() {
+                ExitCode::Ok => failure,
+                _ => failure.with_hint(format!(
+                    "the event is stored, as version {} of {}, commit {}; don't append it again",
+                    stored.version, stored.stream, stored.commit_id
+                )),
+            })
+    }
+}
+
+impl Stored<'_> {
+    /// Writes it all the way to the reader.
+    fn show(&self, ui: &mut Ui) -> Result<(), Failure> {
         if ui.is_json() {
-            return ui.json(&stored);
+            ui.json(self)?;
+        } else {
+            ui.line(format_args!("stream    {}", self.stream))?;
+            ui.line(format_args!("version   {}", self.version))?;
+            ui.line(format_args!("position  {}", self.position))?;
+            ui.line(format_args!("cid       {}", self.cid))?;
+            ui.line(format_args!("commit    {}", self.commit_id))?;
         }
-        ui.line(format_args!("stream    {}", stored.stream))?;
-        ui.line(format_args!("version   {}", stored.version))?;
-        ui.line(format_args!("position  {}", stored.position))?;
-        ui.line(format_args!("cid       {}", stored.cid))?;
-        ui.line(format_args!("commit    {}", stored.commit_id))
+        ui.flush()
     }
 }
 

@@ -4,6 +4,7 @@ use cim_store::{Context, StreamId, StreamRange, Version};
 use clap::Args;
 use futures_util::TryStreamExt;
 
+use crate::commands::parse_stream;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::render::{EventLine, StreamRow};
@@ -20,6 +21,7 @@ use crate::session::{Session, StoreMode};
   cim events sales.order.7 --from 2 --to 5 --json | jq .payload")]
 pub struct EventsArgs {
     /// The stream: context.aggregate.id
+    #[arg(value_parser = parse_stream)]
     stream: StreamId,
     /// The lowest version, inclusive
     #[arg(long, value_name = "VERSION")]

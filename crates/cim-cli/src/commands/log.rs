@@ -18,6 +18,10 @@ use crate::session::{Session, StoreMode};
 /// tokens than a subject means everything below it: `sales` is `cim.events.sales.>`,
 /// `sales.order.7` is every event of that stream, and `sales.order.*.order_placed` is every
 /// version of that event.
+///
+/// `--follow` keeps the store open until Ctrl-C. A directory store is open in one process at a
+/// time, so nothing else can append to it meanwhile: an application follows its own store with a
+/// subscription.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   cim log

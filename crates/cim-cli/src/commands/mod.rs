@@ -8,7 +8,10 @@ pub mod stats;
 pub mod streams;
 pub mod verify;
 
-use cim_store::StreamPattern;
+use std::str::FromStr;
+
+use cim_store::stream_id::StreamIdError;
+use cim_store::{StreamId, StreamPattern};
 use cim_subject::{SubjectError, SubjectPattern};
 
 /// Tokens of a stream's name: context, aggregate, id.
@@ -33,6 +36,49 @@ pub(crate) enum PatternError {
         found: usize,
         most: usize,
     },
+}
+
+/// A name that is not that of one stream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// It has characters that are spelled another way in a name.
+    #[error("`{text}` has characters that a name spells as `=XX`; did you mean `{meant}`?")]
+    Unescaped { text: String, meant: StreamId },
+    /// It names many.
+    #[error(
+        "`{0}` is a pattern, but one stream is named here; \
+         `cim streams` and `cim log` take patterns"
+    )]
+    Pattern(String),
+    /// Anything else.
+    #[error(transparent)]
+    Name(#[from] StreamIdError),
+}
+
+/// The name of one stream.
+pub(crate) fn parse_stream(text: &str) -> Result<StreamId, StreamError> {
+    let error = match StreamId::parse(text) {
+        Ok(stream) => return Ok(stream),
+        Err(error) => error,
+    };
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.iter().any(|part| matches!(*part, "*" | ">")) {
+        return Err(StreamError::Pattern(text.to_owned()));
+    }
+    // Where there is a `=` somebody meant to escape, and only they know what.
+    if let ([context, aggregate, id], false) = (&parts[..], text.contains('='))
+        && let Ok(meant) = StreamId::new(context, aggregate, id)
+    {
+        let text = text.to_owned();
+        return Err(StreamError::Unescaped { text, meant });
+    }
+    Err(error.into())
+}
+
+/// The id of something.
+pub(crate) fn parse_uuid<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    let form = "it is a UUID, such as 0193f2a4-7c1e-7d52-9a3b-5f0c8e21d6b7";
+    text.parse().map_err(|_| form)
 }
 
 /// A pattern over streams' names. One that is shorter than a name means everything below it:
@@ -107,6 +153,26 @@ mod tests {
         let stream = |text| parse_stream_pattern(text).unwrap().as_pattern().to_string();
         assert_eq!(stream("sales"), "sales.>");
         assert_eq!(stream("sales.*.7"), "sales.*.7");
+    }
+
+    #[test]
+    fn a_stream_that_is_misspelled_is_refused_with_what_was_meant() {
+        let refused = |text| parse_stream(text).unwrap_err().to_string();
+        assert_eq!(
+            refused("sales.order.no 7"),
+            "`sales.order.no 7` has characters that a name spells as `=XX`; \
+             did you mean `sales.order.no=207`?"
+        );
+        assert_eq!(
+            refused("sales.order.*"),
+            "`sales.order.*` is a pattern, but one stream is named here; \
+             `cim streams` and `cim log` take patterns"
+        );
+        for text in ["sales.order", "sales.order.", "sales.order.a=2f", "a.b.c.d"] {
+            let error = parse_stream(text).unwrap_err();
+            assert!(matches!(error, StreamError::Name(_)), "{text}: {error}");
+        }
+        assert_eq!(parse_stream("a.b.c=2Fd").unwrap().decoded_id(), "c/d");
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::verify::{Verification, VerifyFault, heads};
 /// the whole log once, so that every record's checksum is checked, positions and times are in
 /// order, every commit is whole, and the log holds the same events as the streams.
 ///
-/// Ends with code 6 when something is damaged, naming each place.
+/// Ends with code 6 when something is damaged, naming each place, and with code 4 when no stream
+/// matches the PATTERN.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   cim verify
@@ -46,6 +47,12 @@ impl VerifyArgs {
         let all = self.pattern.is_none();
         let pattern = self.pattern.unwrap_or_else(StreamPattern::all);
         let heads = heads(&log, &pattern).await?;
+        if heads.is_empty() && !all {
+            // Else a misspelled pattern would look like streams without a fault.
+            let error = format!("no stream matches `{}`", pattern.as_pattern());
+            return Err(Failure::new(ExitCode::NotFound, error)
+                .with_hint("`cim streams` lists the streams of the store"));
+        }
         let mut done = Verification::default();
         let mut progress = ui.progress("verified streams", heads.len() as u64);
         for head in &heads {

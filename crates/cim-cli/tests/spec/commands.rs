@@ -578,6 +578,21 @@ async fn a_store_that_is_not_there_is_not_created_by_reading() {
 }
 
 #[tokio::test]
+async fn verifying_streams_that_are_not_there_is_not_found() {
+    let bench = shop().await;
+    expect![[r#"
+        --- standard error
+        error: no stream matches `slaes.>`
+        hint: `cim streams` lists the streams of the store
+        --- code 4
+    "#]]
+    .assert_eq(&bench.run(&["verify", "slaes"]).await.show());
+    // A store without streams has nothing that could be wrong.
+    let empty = Workbench::new();
+    assert_eq!(empty.run(&["verify"]).await.code, ExitCode::Ok);
+}
+
+#[tokio::test]
 async fn a_url_that_names_no_store_is_refused_with_the_way_out() {
     let (_keeps_silent, receiver) = tokio::sync::watch::channel(false);
     let environment = Environment::system(Interrupt::from_channel(receiver));
@@ -593,7 +608,7 @@ async fn a_url_that_names_no_store_is_refused_with_the_way_out() {
         hint: name a store with `--store` or CIM_STORE, such as `embedded:./cim-data`
         --- code 5
         --- standard error
-        error: there are no stores of kind `postgres:`; known are `memory:`, `embedded:PATH`, `nats://HOST:PORT` and `tls://HOST:PORT`
+        error: there are no stores of kind `postgres:`; known are `memory:` and `embedded:PATH`
         hint: name a store with `--store` or CIM_STORE, such as `embedded:./cim-data`
         --- code 5
         --- standard error

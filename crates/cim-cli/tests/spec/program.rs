@@ -220,6 +220,27 @@ fn results_that_can_not_be_written_are_an_error() {
 }
 
 #[test]
+fn an_append_that_can_not_say_so_says_that_it_is_stored() {
+    let shell = Shell::new();
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = shell
+        .command(&["append", "a.b.c", "d"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), ExitCode::Failure.number());
+    assert!(
+        said(&output).contains("hint: the event is stored, as version 1 of a.b.c, commit "),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
 fn a_flipped_byte_is_found_and_named() {
     let shell = Shell::new();
     shell.ok(&[

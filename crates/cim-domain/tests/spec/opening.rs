@@ -58,7 +58,7 @@ async fn a_store_takes_its_time_from_the_clock_it_was_given() {
 
 #[tokio::test]
 async fn a_path_without_a_scheme_is_refused_with_the_way_out() {
-    for path in ["./data", "data", "/var/lib/cim", "C:\\data", "", "../a:b"] {
+    for path in ["./data", "data", "/var/lib/cim", "C:\\data", "../a:b"] {
         let error = refusal(path).await;
         assert!(matches!(error, OpenError::NoScheme { .. }), "{path}");
         assert!(
@@ -68,6 +68,15 @@ async fn a_path_without_a_scheme_is_refused_with_the_way_out() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_empty_url_is_refused_without_a_guess() {
+    let error = refusal("").await;
+    assert_eq!(
+        error.to_string(),
+        "`` can't be opened: it is empty; a store is named such as `embedded:./data`"
+    );
 }
 
 #[tokio::test]
@@ -149,6 +158,17 @@ mod embedded {
     async fn embedded_without_a_path_is_refused() {
         for url in ["embedded:", "embedded://"] {
             assert!(matches!(refusal(url).await, OpenError::Malformed { .. }));
+        }
+    }
+    #[tokio::test]
+    async fn a_home_directory_that_no_shell_has_written_out_is_refused() {
+        for url in ["embedded:~", "embedded:~/data", "embedded://~/data"] {
+            let error = refusal(url).await;
+            assert!(matches!(error, OpenError::Malformed { .. }), "{error:?}");
+            assert!(
+                error.to_string().contains("write the directory out"),
+                "{error}"
+            );
         }
     }
 }

@@ -28,6 +28,11 @@ impl Expiries {
         })
     }
 
+    /// Ends keeping a bucket's ends: they could not all be looked up.
+    pub(crate) fn forget(&self, bucket: u16) {
+        self.with(|buckets| buckets.remove(&bucket));
+    }
+
     /// Notes the end of a value, if its bucket's are kept.
     pub(crate) fn add(&self, bucket: u16, key: &Key, end: Timestamp) {
         self.with(|buckets| {

@@ -4,6 +4,7 @@
 //! not seen is not given up meanwhile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_store::{BucketError, Entry, EntryStream, Operation, Revision, SubjectPattern, WatchFrom};
 use futures_util::future::{Either, select};
@@ -23,6 +24,8 @@ use crate::writer_thread::Asked;
 /// Entries delivered between two looks at the queue of tasks.
 const BATCH: usize = 128;
 const BATCH_BYTES: usize = 1 << 20;
+/// The time after which purges that could not be recorded are tried again.
+const SWEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// One watcher's place in a bucket.
 pub(crate) struct Watch {
@@ -62,7 +65,8 @@ impl Watch {
             shared: Arc::clone(&shared),
         };
         if shared.expiries.keep(bucket.number) {
-            watch.look_up_ends()?;
+            let looked_up = watch.look_up_ends();
+            looked_up.inspect_err(|_| shared.expiries.forget(bucket.number))?;
         }
         let history = bucket.settings.history;
         match from {
@@ -192,6 +196,12 @@ impl Watch {
             // The sender is dropped when the purges can be read.
             let _ = swept.await;
         }
+        // Where they could not be recorded, another attempt has to wait, but not for long.
+        let still = self.shared.expiries.next(self.bucket);
+        if still.is_some_and(|end| end <= clock.now()) {
+            let changed = std::pin::pin!(self.tail.changed());
+            select(changed, clock.sleep(SWEEP_AGAIN)).await;
+        }
     }
 
     fn take_kept(&mut self) -> Result<Vec<Entry>, EngineError> {
@@ -201,7 +211,12 @@ impl Watch {
             let Some((_, place)) = self.kept.pop() else {
                 break;
             };
-            let entry = self.shared.reader.read(place)?.entry;
+            let entry = match self.shared.reader.read(place) {
+                Ok(change) => change.entry,
+                // What counted was moved before this watch began, so this did not count any more.
+                Err(_) if self.shared.reader.journal.has_given_up(place) => continue,
+                Err(error) => return Err(error),
+            };
             bytes += entry.value.len();
             batch.push(entry);
         }

@@ -23,6 +23,9 @@ use crate::journal::writer::{FlushError, JournalWriter, NewRecord};
 use crate::keeper::Keeper;
 use crate::writer_thread::Committer;
 
+/// With so many bytes of purges in it a group is stored before more are recorded.
+const SWEEP_BYTES: usize = 4 << 20;
+
 /// What is asked of the writer.
 pub(crate) enum Request {
     /// To change a key.
@@ -190,9 +193,7 @@ impl BucketWriter {
 
     fn write(&mut self, new: &NewChange<'_>, last: Option<&Change>, now: Timestamp) -> Revision {
         if let Some(end) = last.and_then(|change| change.entry.expires_at) {
-            self.group
-                .replaced
-                .push((new.bucket, new.key.clone(), end));
+            self.group.replaced.push((new.bucket, new.key.clone(), end));
         }
         self.group.changes += 1;
         let revision = Revision::new(self.writer.reached().sequence + self.group.changes);

@@ -34,7 +34,8 @@ pub(crate) struct EmbeddedLog {
     pub(crate) index: Arc<Index>,
     pub(crate) heads: Arc<HeadCache>,
     pub(crate) requests: mpsc::Sender<Asked<Request>>,
-    pub(crate) truncated_through: AtomicU64,
+    /// The writer sets it, before anything goes.
+    pub(crate) truncated_through: Arc<AtomicU64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGenerator>,
 }
@@ -98,6 +99,32 @@ impl EmbeddedLog {
             stored,
             streams,
             generation,
+        })
+    }
+
+    /// Waits until the writer is done with everything that was asked before.
+    async fn settle(&self, ctx: &Context) -> Result<(), EventLogError> {
+        let (done, settled) = oneshot::channel();
+        let request = Asked::Request(Request::Settle(done));
+        let settling = async {
+            self.requests.send(request).await.ok()?;
+            settled.await.ok()
+        };
+        let settled = match ctx.remaining(&*self.clock) {
+            None => settling.await,
+            Some(left) => {
+                let settling = std::pin::pin!(settling);
+                match futures_util::future::select(settling, self.clock.sleep(left)).await {
+                    futures_util::future::Either::Left((settled, _)) => settled,
+                    futures_util::future::Either::Right(_) => {
+                        return Err(EventLogError::deadline_passed("the lookup"));
+                    }
+                }
+            }
+        };
+        settled.ok_or_else(|| {
+            let closed = self.journal.closed();
+            closed.unwrap_or_else(EngineError::closed).into()
         })
     }
 
@@ -285,16 +312,26 @@ impl EventLog for EmbeddedLog {
 
     async fn resolve(&self, ctx: &Context, commit: CommitId) -> Result<Resolution, EventLogError> {
         self.check(ctx, "the lookup")?;
-        let found = commits::find(&self.journal, &self.index, commit)?;
-        Ok(found.map_or(Resolution::NotCommitted, |stored| {
-            Resolution::Committed(stored.result)
-        }))
+        if let Some(stored) = commits::find(&self.journal, &self.index, commit)? {
+            return Ok(Resolution::Committed(stored.result));
+        }
+        // It may be on its way: its caller may have gone before the writer was done with it.
+        self.settle(ctx).await?;
+        if let Some(stored) = commits::find(&self.journal, &self.index, commit)? {
+            return Ok(Resolution::Committed(stored.result));
+        }
+        // After a flush that failed only the next opening tells what is stored.
+        match self.journal.closed() {
+            Some(closed) => Err(closed.into()),
+            None => Ok(Resolution::NotCommitted),
+        }
     }
 
     async fn stats(&self, ctx: &Context) -> Result<LogStats, EventLogError> {
         self.check(ctx, "the count")?;
-        let last = self.journal.reached().sequence;
+        // In this order: what is given up has been reached before.
         let through = self.truncated_through();
+        let last = self.journal.reached().sequence;
         Ok(LogStats {
             events: last - through,
             streams: self.index.heads(),
@@ -340,8 +377,7 @@ impl EventLog for EmbeddedLog {
                 .unwrap_or_else(EngineError::closed)
                 .into());
         };
-        self.truncated_through.store(done?, Ordering::Release);
-        Ok(())
+        done
     }
 
     fn capabilities(&self) -> LogCapabilities {

@@ -35,8 +35,13 @@ impl LogRead {
     pub(crate) fn new(journal: Arc<Journal>, query: LogQuery) -> Result<Self, EventLogError> {
         let reached = journal.reached();
         let after = query.after.get();
-        let from = find_start(&journal, &query.filter, after)?;
-        let scan = Scan::new(journal.segments(), from.place, reached.end);
+        let segments = journal.segments();
+        if let Some(first) = segments.first() {
+            // A truncation may have taken files away since it was asked for.
+            check_not_given_up(query.after, first.header.first_sequence.saturating_sub(1))?;
+        }
+        let from = find_start(&segments, &query.filter, after)?;
+        let scan = Scan::new(segments, from.place, reached.end);
         Ok(Self {
             scan,
             filter: (!query.filter.is_all()).then_some(query.filter),
@@ -112,7 +117,11 @@ impl Iterator for LogRead {
 impl LogRead {
     /// A read that a truncation overtakes finds its files gone.
     fn explain(&self, error: EngineError) -> EventLogError {
-        if !self.journal.has_given_up(self.scan.place()) {
+        let segments = self.journal.segments();
+        let first = segments.first().map(|first| first.header.first_sequence);
+        let overtaken = self.journal.has_given_up(self.scan.place())
+            || first.is_some_and(|first| first > self.last + 1);
+        if !overtaken {
             return error.into();
         }
         EventLogError::not_found("a truncation overtook the read")
@@ -128,7 +137,11 @@ struct Start {
 }
 
 /// The nearest known place at or before the first event that is wanted.
-fn find_start(journal: &Journal, filter: &EventFilter, after: u64) -> Result<Start, EngineError> {
+fn find_start(
+    segments: &[Arc<Segment>],
+    filter: &EventFilter,
+    after: u64,
+) -> Result<Start, EngineError> {
     let since = filter
         .time
         .filter(|time| time.basis == TimeBasis::StoredAt)
@@ -137,7 +150,6 @@ fn find_start(journal: &Journal, filter: &EventFilter, after: u64) -> Result<Sta
     // Everything in what `skips` says is wanted neither by position nor by time.
     let skips =
         |sequence: u64, stored_at: i64| sequence <= after.saturating_add(1) || stored_at < since;
-    let segments = journal.segments();
     let begins =
         |segment: &Arc<Segment>| skips(segment.header.first_sequence, segment.header.stored_at);
     let at = segments.partition_point(begins).max(1) - 1;

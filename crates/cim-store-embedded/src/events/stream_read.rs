@@ -120,7 +120,14 @@ impl StreamRead {
             let segment = match &view {
                 Some(view) if View::covers(view, place) => view,
                 _ if self.journal.has_given_up(place) => return Err(self.given_up(version + 1)),
-                _ => view.insert(self.journal.view(place)?),
+                _ => match self.journal.view(place) {
+                    Ok(next) => view.insert(next),
+                    // A truncation took it away since it was looked for.
+                    Err(_) if self.journal.has_given_up(place) => {
+                        return Err(self.given_up(version + 1));
+                    }
+                    Err(error) => return Err(error.into()),
+                },
             };
             let header = segment.header(place)?;
             if header.sequence <= self.truncated_through {

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cim_store::staging::{Placement, check_repetition, encode_event};
 use cim_store::{
@@ -41,8 +42,10 @@ pub(crate) enum Request {
     Truncate {
         through: u64,
         truncated_through: u64,
-        answer: oneshot::Sender<Answer<u64>>,
+        answer: oneshot::Sender<Answer<()>>,
     },
+    /// To answer when everything that was asked before is done.
+    Settle(oneshot::Sender<()>),
 }
 
 pub(crate) type Answer<T> = Result<T, EventLogError>;
@@ -77,6 +80,8 @@ pub(crate) struct EventWriter {
     keeper: Keeper,
     clock: Arc<dyn Clock>,
     state: State,
+    /// How far the log is truncated, for readers.
+    truncated_through: Arc<AtomicU64>,
     group: Group,
     /// The heads of the streams that the append at hand names.
     named: Vec<Option<KnownHead>>,
@@ -113,7 +118,9 @@ impl Group {
     fn refuse(&mut self, error: &FlushError) {
         for (answer, commit_id, _) in self.answers.drain(..) {
             let refusal = match error {
-                FlushError::NotStored(error) => EventLogError::from(error.again()),
+                FlushError::NotStored(error) => {
+                    EventLogError::from(error.again()).with("stored", "nothing")
+                }
                 FlushError::Unknown(error) => {
                     let message = "a flush failed, so the commit may be stored or not, \
                                    and the store is closed for writing";
@@ -138,7 +145,7 @@ impl Group {
 impl EventWriter {
     pub(crate) fn new(
         writer: JournalWriter,
-        (index, heads): (Arc<Index>, Arc<HeadCache>),
+        (index, heads, truncated_through): (Arc<Index>, Arc<HeadCache>, Arc<AtomicU64>),
         keeper: Keeper,
         clock: Arc<dyn Clock>,
         state: State,
@@ -153,6 +160,7 @@ impl EventWriter {
             keeper,
             clock,
             state,
+            truncated_through,
             group: Group::default(),
             named: Vec::new(),
             _directory: directory,
@@ -366,7 +374,7 @@ impl EventWriter {
         }
     }
 
-    fn truncate(&mut self, through: u64, truncated_through: u64) -> Answer<u64> {
+    fn truncate(&mut self, through: u64, truncated_through: u64) -> Answer<()> {
         if let Some(closed) = self.journal.closed() {
             return Err(closed.into());
         }
@@ -383,12 +391,15 @@ impl EventWriter {
             return Err(error.into());
         }
         self.state = state;
-        Ok(through)
+        Ok(())
     }
 
     /// Carries a prepared truncation out.
     fn carry_out(&mut self, state: &State) -> Result<(), EngineError> {
         state.write(&self.journal.setting)?;
+        // Before anything goes, so that no read takes what is left for all there is.
+        self.truncated_through
+            .store(state.truncated_through, Ordering::Release);
         if state.carried != self.state.carried {
             // The index leads to what is carried before the records are taken away.
             let before = truncate::take_carried(&self.journal, state)?;
@@ -422,6 +433,11 @@ impl Committer for EventWriter {
                 self.commit();
                 // Whoever asked may be gone.
                 let _ = answer.send(self.truncate(through, truncated_through));
+            }
+            Request::Settle(done) => {
+                self.commit();
+                // Whoever asked may be gone.
+                let _ = done.send(());
             }
         }
     }
@@ -479,6 +495,7 @@ impl Committer for EventWriter {
         match request {
             Request::Append { answer, .. } => drop(answer.send(Err(error))),
             Request::Truncate { answer, .. } => drop(answer.send(Err(error))),
+            Request::Settle(_) => {} // dropping it tells that it was not done
         }
     }
 }
