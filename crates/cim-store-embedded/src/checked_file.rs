@@ -23,7 +23,7 @@ pub(crate) fn write(
     replace(disk, path, text.as_bytes()).map_err(io)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub(crate) fn read<T: DeserializeOwned>(disk: &dyn Disk, path: &Path) -> Result<T, EngineError> {
     let bytes = read_whole(disk, path).map_err(EngineError::opening(path))?;
     let damage = |what: &str| EngineError::damage(what, path, 0);

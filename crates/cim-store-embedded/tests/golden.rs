@@ -5,6 +5,8 @@
 //! of the format gets a store of its own beside it, written by running this test once with
 //! `CIM_WRITE_GOLDEN=1`.
 
+#![allow(clippy::unwrap_used)] // a failure here is a failed test
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

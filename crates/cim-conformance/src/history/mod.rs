@@ -2,7 +2,7 @@
 //! left can be the outcome of it.
 //!
 //! A [`Recorder`] stands between the clients and the log and writes down every call and every
-//! answer, in the order they happened. [`check`] compares that [`History`] with the [`FinalState`]
+//! answer, in the order they happened. [`check()`] compares that [`History`] with the [`FinalState`]
 //! of the log. Every stream is one register whose versions are revealed by the answers, so its
 //! order is known and nothing has to be searched: the check takes time O(n log n).
 //!
