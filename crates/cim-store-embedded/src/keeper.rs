@@ -26,34 +26,42 @@ pub(crate) struct Keeper {
 /// opening, which is quicker than a run.
 const WORTH_A_RUN: usize = 4_096;
 
+/// Does what is asked for, in order, until nobody can ask any more.
+fn work(index: &Index, queue: mpsc::Receiver<Job>) {
+    // Segments that could not be sealed: each job is an occasion to try again.
+    let mut unsealed: Vec<(Arc<Segment>, LastRecord)> = Vec::new();
+    for job in queue {
+        match job {
+            Job::Build => {
+                if let Err(error) = index.build() {
+                    // The entries stay in memory; the next attempt takes them along.
+                    tracing::warn!(%error, "the index could not be written");
+                }
+            }
+            Job::Seal(segment, last) => unsealed.push((segment, last)),
+            Job::Run(work) => work(),
+            Job::Pass(done) => {
+                // Whoever asked may be gone.
+                let _ = done.send(());
+            }
+        }
+        unsealed.retain(|(segment, last)| match segment.seal(*last) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!(%error, "a segment could not be sealed");
+                true // at the latest, the next opening seals it
+            }
+        });
+    }
+}
+
 impl Keeper {
     /// Starts the thread.
     pub(crate) fn start(name: &str, index: Arc<Index>) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let thread = std::thread::Builder::new()
             .name(format!("cim-{name}-keeper"))
-            .spawn(move || {
-                for job in queue {
-                    match job {
-                        Job::Build => {
-                            if let Err(error) = index.build() {
-                                // The entries stay in memory; the next attempt takes them along.
-                                tracing::warn!(%error, "the index could not be written");
-                            }
-                        }
-                        Job::Seal(segment, last) => {
-                            if let Err(error) = segment.seal(last) {
-                                // The next opening seals it.
-                                tracing::warn!(%error, "a segment could not be sealed");
-                            }
-                        }
-                        Job::Run(work) => work(),
-                        Job::Pass(done) => {
-                            let _ = done.send(());
-                        }
-                    }
-                }
-            })?;
+            .spawn(move || work(&index, queue))?;
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),

@@ -86,7 +86,8 @@ impl EmbeddedSettings {
 
     /// With at least this many new entries of the index in memory before they are written to a
     /// file. An entry takes about 150 bytes. While the disk is slow up to eight times as many can be in
-    /// memory, and then the writer waits.
+    /// memory, and then the writer waits;
+    /// where it can't be written at all, the store closes itself for writing.
     #[must_use]
     pub fn with_fresh_entries(mut self, entries: usize) -> Self {
         self.fresh_entries = entries.max(1);

@@ -225,6 +225,7 @@ pub fn decode_event(
 ///
 /// # Panics
 /// When `block` is not a part of `owner`.
+#[inline]
 pub fn decode_event_in(
     owner: &Bytes,
     block: &[u8],

@@ -102,14 +102,24 @@ impl StreamId {
     /// When it does not have three tokens, or a token is not spelled as its own encoding.
     pub fn parse(name: impl Into<ByteString>) -> Result<Self, StreamIdError> {
         let name = name.into();
-        // Looks at every byte without a branch, because streams come in any order. Most names
-        // need no escapes, and then nothing needs decoding to be checked.
-        let (dots, plain) = name.bytes().fold((0_u8, true), |(dots, plain), byte| {
-            let dot = byte == b'.';
-            let fine = byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_') | dot;
-            (dots.saturating_add(u8::from(dot)), plain & fine)
-        });
-        let places = name.find('.').zip(name.rfind('.'));
+        if name.len() > Self::MAX_BYTES {
+            return Err(StreamIdError::TooLong { length: name.len() });
+        }
+        // Looks at every byte without a branch, so many at a time. Most names need no escapes, and
+        // then nothing needs decoding to be checked.
+        let (mut dots, mut other) = (0_u8, 0_u8);
+        for byte in name.bytes() {
+            let dot = u8::from(byte == b'.');
+            let letter = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
+            let digit = u8::from(byte.wrapping_sub(b'0') < 10);
+            let dash = u8::from(byte == b'-') | u8::from(byte == b'_');
+            dots += dot; // fewer than a name's bytes
+            other |= 1 ^ (letter | digit | dash | dot);
+        }
+        let plain = other == 0;
+        let dot = |(_, byte): &(usize, u8)| *byte == b'.';
+        let mut places = name.bytes().enumerate().filter(dot).map(|(at, _)| at);
+        let places = places.next().zip(places.next());
         let Some((first, second)) = places.filter(|_| dots == 2) else {
             return Err(StreamIdError::Shape {
                 name: name.to_string(),

@@ -174,6 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn version(&mut self) -> Result<u64, BlockError> {
         self.required(&fields::VERSION)?;
         let at = self.at;
@@ -189,6 +190,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn time(&mut self) -> Result<i64, BlockError> {
         let field = &fields::TIME;
         self.required(field)?;
@@ -311,6 +313,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn metadata(&mut self) -> Result<MetadataRef<'a>, BlockError> {
         if !self.key(&fields::META) {
             return Ok(MetadataRef::EMPTY);
@@ -320,6 +323,7 @@ impl<'a> Reader<'a> {
         Ok(metadata)
     }
 
+    #[inline]
     fn link(&mut self, field: &Field) -> Result<Option<EventCid>, BlockError> {
         if !self.key(field) {
             return Ok(None);

@@ -42,6 +42,8 @@ pub(crate) struct Compaction {
 }
 
 const UNKNOWN: u64 = u64::MAX;
+/// Something that counts can't be read, so nothing is given up until it is measured again.
+const UNREADABLE: u64 = u64::MAX - 1;
 
 impl Compaction {
     /// A segment was filled.
@@ -84,7 +86,10 @@ impl BucketWriter {
         let bytes = journal.record_bytes();
         let slack = 2 * journal.setting.segment_bytes;
         if std::mem::take(&mut self.compaction.measuring) {
-            let live = self.compaction.live.load(Ordering::Acquire);
+            let live = match self.compaction.live.load(Ordering::Acquire) {
+                UNREADABLE => bytes,
+                live => live,
+            };
             self.compaction.measure_at = live.saturating_mul(2).max(bytes).saturating_add(slack);
             if bytes > live.saturating_mul(2).saturating_add(slack) {
                 self.compaction.target = live + live / 2 + slack;
@@ -121,8 +126,7 @@ impl BucketWriter {
         let (shared, live) = (Arc::clone(&self.shared), Arc::clone(&self.compaction.live));
         self.keeper.run(move || {
             let measured = live_bytes(&shared.reader, |bucket| shared.catalog.history(bucket));
-            // What can't be read can't be given up either.
-            live.store(measured.unwrap_or(UNKNOWN - 1), Ordering::Release);
+            live.store(measured.unwrap_or(UNREADABLE), Ordering::Release);
         });
     }
 

@@ -351,9 +351,8 @@ impl BucketWriter {
             self.keeper.seal(segment, last);
             self.compaction.note_growth();
         }
-        if index.is_broken() {
-            let because = "its index is damaged; opening it again rebuilds it".to_owned();
-            self.shared.reader.journal.close(Some(because));
+        if let Some(failure) = index.failure() {
+            self.shared.reader.journal.close(Some(failure.into()));
         } else if full {
             self.keeper.freeze(index);
         }

@@ -8,7 +8,7 @@ use cim_store::{EventFilter, EventLogError, LogQuery, Position, RecordedEvent, T
 use futures_core::Stream;
 
 use crate::error::EngineError;
-use crate::events::record::{EVENT, decode};
+use crate::events::record::{EVENT, decode_in};
 use crate::journal::Journal;
 use crate::journal::record::Place;
 use crate::journal::scan::Scan;
@@ -61,38 +61,6 @@ impl LogRead {
         self.until = reached.sequence;
     }
 
-    fn next_event(&mut self) -> Result<Option<RecordedEvent>, EngineError> {
-        while self.left > 0 {
-            let Some((header, body)) = self.scan.next_record()? else {
-                return if self.last < self.until {
-                    Err(self.short())
-                } else {
-                    Ok(None)
-                };
-            };
-            if header.kind != EVENT {
-                continue;
-            }
-            if header.sequence != self.last + 1 {
-                return Err(self.short());
-            }
-            self.last = header.sequence;
-            if header.sequence <= self.after {
-                continue;
-            }
-            let event = decode(&self.journal, &header, &body)?;
-            let meant = match &self.filter {
-                Some(filter) => filter.matches(&event, &mut self.subject),
-                None => true,
-            };
-            if meant {
-                self.left -= 1;
-                return Ok(Some(event));
-            }
-        }
-        Ok(None)
-    }
-
     /// A read never ends before its known end without saying so.
     fn short(&self) -> EngineError {
         let place = self.scan.place();
@@ -106,15 +74,51 @@ impl Iterator for LogRead {
     type Item = Result<RecordedEvent, EventLogError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.next_event();
-        if next.is_err() {
-            self.left = 0;
+        while self.left > 0 {
+            let (header, body) = match self.scan.next_in_piece() {
+                Ok(Some(found)) => found,
+                Ok(None) if self.last < self.until => return Some(Err(self.end(self.short()))),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(self.end(error))),
+            };
+            if header.kind != EVENT {
+                continue;
+            }
+            if header.sequence != self.last + 1 {
+                return Some(Err(self.end(self.short())));
+            }
+            self.last = header.sequence;
+            if header.sequence <= self.after {
+                continue;
+            }
+            let piece = self.scan.piece();
+            let body = piece.get(body).unwrap_or_default();
+            // Events are large; this way they are built where the caller wants them.
+            match decode_in(&self.journal, &header, piece, body) {
+                Ok(event) => {
+                    if let Some(filter) = &self.filter
+                        && !filter.matches(&event, &mut self.subject)
+                    {
+                        continue;
+                    }
+                    self.left -= 1;
+                    return Some(Ok(event));
+                }
+                Err(error) => return Some(Err(self.end(error))),
+            }
         }
-        next.map_err(|error| self.explain(error)).transpose()
+        None
     }
 }
 
 impl LogRead {
+    /// The error that the read ends with.
+    #[cold]
+    fn end(&mut self, error: EngineError) -> EventLogError {
+        self.left = 0;
+        self.explain(error)
+    }
+
     /// A read that a truncation overtakes finds its files gone.
     fn explain(&self, error: EngineError) -> EventLogError {
         let segments = self.journal.segments();

@@ -39,27 +39,44 @@ pub(crate) fn decode(
     header: &Header,
     body: &Bytes,
 ) -> Result<RecordedEvent, EngineError> {
-    let place = header.place;
-    let damage = |what: String| {
-        let path = journal.setting.segment_path(place.segment());
-        EngineError::damage(what, &path, u64::from(place.offset()))
-    };
+    decode_in(journal, header, body, body)
+}
+
+/// As [`decode`], of a body that is a part of `owner`.
+#[inline]
+pub(crate) fn decode_in(
+    journal: &Journal,
+    header: &Header,
+    owner: &Bytes,
+    body: &[u8],
+) -> Result<RecordedEvent, EngineError> {
     let parts = body.split_first_chunk::<DIGEST_BYTES>();
     let (EVENT, Some((digest, block))) = (header.kind, parts) else {
-        return Err(damage("a record is not an event".into()));
+        return Err(damaged(journal, header, "a record is not an event"));
     };
-    let event = decode_event_in(
-        body,
+    let decoded = decode_event_in(
+        owner,
         block,
         EventCid::from_digest(*digest),
         Position::new(header.sequence),
         Timestamp::from_micros(header.stored_at),
-    )
-    .map_err(|error| damage(error.to_string()))?;
-    if event.version.get() != header.number {
-        return Err(damage("an event stands under another version".into()));
+    );
+    match decoded {
+        Ok(event) if event.version.get() == header.number => Ok(event),
+        Ok(_) => Err(damaged(
+            journal,
+            header,
+            "an event stands under another version",
+        )),
+        Err(error) => Err(damaged(journal, header, &error.to_string())),
     }
-    Ok(event)
+}
+
+#[cold]
+fn damaged(journal: &Journal, header: &Header, what: &str) -> EngineError {
+    let place = header.place;
+    let path = journal.setting.segment_path(place.segment());
+    EngineError::damage(what, &path, u64::from(place.offset()))
 }
 
 /// The head of a stream, from the index and, where the index only knows its place, the journal.

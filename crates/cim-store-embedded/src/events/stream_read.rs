@@ -12,7 +12,7 @@ use cim_store::{
 };
 
 use crate::error::EngineError;
-use crate::events::record::{KnownHead, decode, misled};
+use crate::events::record::{KnownHead, decode_in, misled};
 use crate::index::Index;
 use crate::index::key::{IndexKey, STEP};
 use crate::journal::Journal;
@@ -23,6 +23,8 @@ use crate::journal::segment::View;
 const FIRST_PAGE: u64 = 64;
 const LARGEST_PAGE: u64 = 1_024;
 const PAGE_BYTES: usize = 1 << 20;
+/// Bytes that an event is expected to have before any was seen.
+const USUAL_BYTES: usize = 640;
 
 /// Delivers a part of a stream.
 #[derive(Debug)]
@@ -113,7 +115,11 @@ impl StreamRead {
             Direction::Backwards => (self.low.max(self.high.saturating_sub(span)), self.high),
         };
         let (mut version, mut place) = self.anchor_for(high)?;
-        let mut arena = Vec::with_capacity(self.arena_bytes);
+        let expected = match self.arena_bytes {
+            0 => (high - low + 1) as usize * USUAL_BYTES,
+            bytes => bytes,
+        };
+        let mut arena = Vec::with_capacity(expected);
         let mut items: Vec<Item> = Vec::with_capacity((high - low + 1) as usize);
         let mut view = None;
         loop {
@@ -169,7 +175,8 @@ impl StreamRead {
         }
         self.arena_bytes = arena.len();
         self.page = items.into_iter();
-        self.page_bytes = arena.into();
+        // A clone of shared bytes is cheaper to clone than bytes that were not shared yet.
+        self.page_bytes = Bytes::from(arena).clone();
         Ok(())
     }
 
@@ -182,7 +189,8 @@ impl StreamRead {
 
     fn deliver(&mut self, item: Item) -> Result<RecordedEvent, EventLogError> {
         let (header, body) = item;
-        let event = decode(&self.journal, &header, &self.page_bytes.slice(body))?;
+        let (owner, body) = (&self.page_bytes, self.page_bytes.get(body));
+        let event = decode_in(&self.journal, &header, owner, body.unwrap_or_default())?;
         let link = RecordedLink {
             cid: event.cid,
             previous: event.previous,

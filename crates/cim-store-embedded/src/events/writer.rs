@@ -365,10 +365,8 @@ impl EventWriter {
         for (segment, last) in self.writer.take_sealable() {
             self.keeper.seal(segment, last);
         }
-        if self.index.is_broken() {
-            self.journal.close(Some(
-                "its index is damaged; opening it again rebuilds it".into(),
-            ));
+        if let Some(failure) = self.index.failure() {
+            self.journal.close(Some(failure.into()));
         } else if full {
             self.keeper.freeze(&self.index);
         }

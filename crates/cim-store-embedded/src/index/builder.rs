@@ -13,6 +13,8 @@ use crate::index::{Frozen, Index};
 
 /// Entries in memory may become so many times as many as make a run before the writer waits.
 const PATIENCE: usize = 4;
+/// Entries that one group can add.
+const MOST_AT_ONCE: usize = 4_096;
 /// So many runs of one level become one of the next.
 const FAN_IN: usize = 4;
 
@@ -56,9 +58,28 @@ impl Index {
         frozen
     }
 
+    /// Why the index can't go on, if it can't. Its owner then closes: a new opening mends it.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        if self.is_broken() {
+            Some("its index is damaged; opening it again rebuilds it")
+        } else if self.unwritten.load(Ordering::Acquire)
+            && self.fresh_entries() > 2 * PATIENCE * self.setting.fresh_entries.max(MOST_AT_ONCE)
+        {
+            Some("its index can't be written to the disk and memory is bounded")
+        } else {
+            None
+        }
+    }
+
     /// Writes what was set apart to a run and merges runs. In the background.
     pub(crate) fn build(&self) -> Result<(), EngineError> {
-        let built = self.build_run();
+        let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.build_run()))
+            .unwrap_or_else(|_| {
+                let what = "writing a run ended early";
+                let error = EngineError::index(what, &self.setting.directory);
+                Err(self.condemn(error))
+            });
+        self.unwritten.store(built.is_err(), Ordering::Release);
         if built.is_err() {
             // The entries stay in memory and the manifest behind; nothing is lost by it.
             self.write_inner(|inner| {

@@ -12,7 +12,7 @@ pub(crate) mod manifest;
 pub(crate) mod run;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use crate::disk::Disk;
@@ -69,6 +69,8 @@ pub(crate) struct Index {
     /// Told when the frozen entries have become a run.
     thawed: Condvar,
     freezing: Mutex<bool>,
+    /// Whether the last attempt to write a run failed.
+    unwritten: AtomicBool,
     condemned: Arc<Condemned>,
 }
 
@@ -190,6 +192,7 @@ impl Index {
             generation: AtomicU64::new(0),
             thawed: Condvar::new(),
             freezing: Mutex::new(false),
+            unwritten: AtomicBool::new(false),
             condemned,
         }
     }

@@ -1,5 +1,6 @@
 //! Reading records one after the other, in large pieces.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,8 +24,6 @@ pub(crate) struct Scan {
     until: Place,
     piece: Bytes,
     piece_offset: u64,
-    /// Whether the last record needed a piece of its own to be read.
-    pub(crate) refilled: bool,
 }
 
 impl Scan {
@@ -46,7 +45,6 @@ impl Scan {
             until,
             piece: Bytes::new(),
             piece_offset: 0,
-            refilled: false,
         }
     }
 
@@ -59,9 +57,14 @@ impl Scan {
 
     /// The next record, or `None` at the end.
     pub(crate) fn next_record(&mut self) -> Result<Option<(Header, Bytes)>, EngineError> {
-        self.refilled = false;
+        let found = self.next_in_piece()?;
+        Ok(found.map(|(header, body)| (header, self.piece.slice(body))))
+    }
+
+    /// The next record, and where its body is in the [piece](Self::piece); `None` at the end.
+    pub(crate) fn next_in_piece(&mut self) -> Result<Option<(Header, Range<usize>)>, EngineError> {
         loop {
-            let Some(segment) = self.segments.get(self.at).cloned() else {
+            let Some(segment) = self.segments.get(self.at) else {
                 return Ok(None);
             };
             if segment.place(self.offset) >= self.until {
@@ -72,41 +75,48 @@ impl Scan {
             } else {
                 segment.end()
             };
-            if self.offset >= end {
-                self.at += 1;
-                self.offset = FIRST_OFFSET;
-                self.piece = Bytes::new();
-                self.piece_offset = 0;
-                continue;
+            if self.offset < end {
+                return self.record_before(end).map(Some);
             }
-            return self.record_in(&segment, end).map(Some);
+            self.at += 1;
+            self.offset = FIRST_OFFSET;
+            self.piece = Bytes::new();
+            self.piece_offset = 0;
         }
     }
 
-    fn record_in(&mut self, segment: &Segment, end: u64) -> Result<(Header, Bytes), EngineError> {
-        for want in [PIECE_BYTES, HEADER_BYTES + MAX_BODY_BYTES] {
+    /// The piece of the file that was read last.
+    pub(crate) fn piece(&self) -> &Bytes {
+        &self.piece
+    }
+
+    fn record_before(&mut self, end: u64) -> Result<(Header, Range<usize>), EngineError> {
+        let mut wanted = [PIECE_BYTES, HEADER_BYTES + MAX_BODY_BYTES].into_iter();
+        loop {
+            let Some(segment) = self.segments.get(self.at) else {
+                return Err(EngineError::closed()); // the caller has just looked at it
+            };
             let skip = (self.offset - self.piece_offset) as usize;
             let bytes = self.piece.get(skip..).unwrap_or_default();
-            match segment.check(bytes, self.offset) {
+            let mismatch = match segment.check(bytes, self.offset) {
                 Ok((header, body)) => {
-                    let body = self.piece.slice_ref(body);
+                    let start = skip + HEADER_BYTES;
+                    let range = start..start + body.len();
                     self.offset += header.span() as u64;
-                    return Ok((header, body));
+                    return Ok((header, range));
                 }
-                // The piece may just end too early, unless it reaches to the end already.
-                Err(Mismatch::Short | Mismatch::Blank) if !self.reaches(end) => {}
-                Err(mismatch) => return Err(segment.damage(mismatch.to_string(), self.offset)),
+                Err(mismatch) => mismatch,
+            };
+            // The piece may just end too early, unless it reaches to the end already.
+            let early = matches!(mismatch, Mismatch::Short | Mismatch::Blank) && !self.reaches(end);
+            match wanted.next() {
+                Some(want) if early => {
+                    let segment = Arc::clone(segment);
+                    self.fill(&segment, end, want)?;
+                }
+                _ => return Err(segment.damage(mismatch.to_string(), self.offset)),
             }
-            self.fill(segment, end, want)?;
         }
-        let skip = (self.offset - self.piece_offset) as usize;
-        let bytes = self.piece.get(skip..).unwrap_or_default();
-        let (header, body) = segment
-            .check(bytes, self.offset)
-            .map_err(|mismatch| segment.damage(mismatch.to_string(), self.offset))?;
-        let body = self.piece.slice_ref(body);
-        self.offset += header.span() as u64;
-        Ok((header, body))
     }
 
     fn reaches(&self, end: u64) -> bool {
@@ -124,9 +134,9 @@ impl Scan {
             let at = self.offset + count as u64;
             return Err(segment.damage("the file is shorter than its records", at));
         }
-        self.piece = piece.into();
+        // A clone of shared bytes is cheaper to clone than bytes that were not shared yet.
+        self.piece = Bytes::from(piece).clone();
         self.piece_offset = self.offset;
-        self.refilled = true;
         Ok(())
     }
 }

@@ -217,7 +217,7 @@ async fn a_directory_that_can_not_be_written_is_unavailable_and_left_as_it_is() 
         let error = EmbeddedStore::open(path, settings.clone())
             .await
             .unwrap_err();
-        assert_eq!(error.fault(), Some(Fault::Unavailable), "{error}");
+        assert_eq!(error.fault(), Some(Fault::Denied), "{error}");
     }
     let store = ledger::reopen(place.path(), &EmbeddedSettings::default())
         .await

@@ -19,6 +19,7 @@ mod disks;
 mod known_damage;
 mod ledger;
 mod locking;
+mod overtaken;
 mod power;
 mod repetition;
 mod truncation;
