@@ -30,7 +30,7 @@ impl EmbeddedSettings {
     /// The smallest and the largest size that segments can have.
     pub const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 4 << 10..=2 << 30;
     /// How many entries of the index stay in memory by default.
-    pub const FRESH_ENTRIES: usize = 64 << 10;
+    pub const FRESH_ENTRIES: usize = 128 << 10;
 
     /// With another source of time.
     #[must_use]

@@ -105,7 +105,7 @@ fn check_event(stream: &StreamId, event: &NewEvent, limits: &Limits) -> Result<(
         }
     }
     if event.content_type.is_json() {
-        let nesting = json_nesting(&event.payload);
+        let nesting = json_nesting(&event.payload, limits.nesting);
         if nesting > limits.nesting {
             return too_large(LimitName::Nesting, nesting, limits.nesting);
         }
