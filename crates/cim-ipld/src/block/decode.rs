@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over the field's key if it stands here.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self, field: &Field) -> bool {
         let here = self.left > 0 && self.rest().starts_with(field.key);
         if here {
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         here
     }
 
-    #[inline]
+    #[inline(always)]
     fn required(&mut self, field: &Field) -> Result<(), BlockError> {
         if self.key(field) {
             Ok(())
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self, field: &Field) -> Result<Head, BlockError> {
         cbor::read_head(self.rest())
             .map_err(|cbor| fault(self.at, field, BlockErrorKind::NotCanonical(cbor)))
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn uint(&mut self, field: &Field) -> Result<u64, BlockError> {
         let head = self.head(field)?;
         if head.major != cbor::UINT {
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         Ok(head.value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn required_u32(&mut self, field: &Field, least: u32) -> Result<u32, BlockError> {
         self.required(field)?;
         let at = self.at;
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn version(&mut self) -> Result<u64, BlockError> {
         self.required(&fields::VERSION)?;
         let at = self.at;
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn time(&mut self) -> Result<i64, BlockError> {
         let field = &fields::TIME;
         self.required(field)?;
@@ -219,13 +219,13 @@ impl<'a> Reader<'a> {
         Ok(if negative { !number } else { number })
     }
 
-    #[inline]
+    #[inline(always)]
     fn required_string(&mut self, field: &Field, major: u8) -> Result<&'a [u8], BlockError> {
         self.required(field)?;
         self.string(field, major)
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, field: &Field, major: u8) -> Result<&'a [u8], BlockError> {
         let head = self.head(field)?;
         if head.major != major {
@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn text(&mut self, field: &Field) -> Result<&'a str, BlockError> {
         let at = self.at;
         let bytes = self.string(field, cbor::TEXT)?;
@@ -265,13 +265,13 @@ impl<'a> Reader<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn required_text(&mut self, field: &Field) -> Result<&'a str, BlockError> {
         self.required(field)?;
         self.text(field)
     }
 
-    #[inline]
+    #[inline(always)]
     fn optional_text(&mut self, field: &Field) -> Result<Option<&'a str>, BlockError> {
         if self.key(field) {
             self.text(field).map(Some)
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn id(&mut self, field: &Field) -> Result<[u8; 16], BlockError> {
         if let Some([BYTES_16, id @ ..]) = self.rest().first_chunk::<17>() {
             self.at += 17;
@@ -298,13 +298,13 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    #[inline]
+    #[inline(always)]
     fn required_id(&mut self, field: &Field) -> Result<[u8; 16], BlockError> {
         self.required(field)?;
         self.id(field)
     }
 
-    #[inline]
+    #[inline(always)]
     fn optional_id(&mut self, field: &Field) -> Result<Option<[u8; 16]>, BlockError> {
         if self.key(field) {
             self.id(field).map(Some)
@@ -313,7 +313,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn metadata(&mut self) -> Result<MetadataRef<'a>, BlockError> {
         if !self.key(&fields::META) {
             return Ok(MetadataRef::EMPTY);
@@ -323,7 +323,7 @@ impl<'a> Reader<'a> {
         Ok(metadata)
     }
 
-    #[inline]
+    #[inline(always)]
     fn link(&mut self, field: &Field) -> Result<Option<EventCid>, BlockError> {
         if !self.key(field) {
             return Ok(None);

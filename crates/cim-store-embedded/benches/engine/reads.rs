@@ -173,7 +173,7 @@ async fn scan(log: &Arc<dyn EventLog>, query: LogQuery) -> Result<f64> {
     let mut events = log.read_log(&ctx, query).await?;
     let mut matched = 0_u64;
     while let Some(event) = events.next().await {
-        black_box(event?);
+        black_box(&event?);
         matched += 1;
     }
     let rate = total as f64 / watch.seconds();
