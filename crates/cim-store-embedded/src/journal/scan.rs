@@ -10,7 +10,7 @@ use crate::journal::record::{HEADER_BYTES, Header, MAX_BODY_BYTES, Mismatch, Pla
 use crate::journal::segment::{FIRST_OFFSET, Segment};
 
 /// Bytes read at a time.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Goes over the records from one place to another. Every record is checked; bodies share the
 /// memory of the piece they were read with.
