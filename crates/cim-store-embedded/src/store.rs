@@ -149,7 +149,15 @@ impl EmbeddedStore {
         let path = directory.path.clone();
         let directory = Arc::new(directory);
         let log = open_log(events, &settings, Arc::clone(&directory), &mut report)?;
-        let (buckets, bucket_requests) = open_buckets(buckets, &settings, directory, &mut report)?;
+        let opened = open_buckets(buckets, &settings, directory, &mut report);
+        if opened.is_err() {
+            // Also the lock must be free again when the error is known.
+            let (answer, stopped) = oneshot::channel();
+            if log.requests.blocking_send(Asked::Stop(answer)).is_ok() {
+                let _ = stopped.blocking_recv();
+            }
+        }
+        let (buckets, bucket_requests) = opened?;
         let shared = Shared {
             log,
             buckets,

@@ -151,6 +151,23 @@ async fn a_directory_that_holds_something_else_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_opening_that_failed_holds_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path()).await.unwrap();
+    append(&store, ExpectedVersion::NEW).await;
+    store.close().await.unwrap();
+    let state = place.path().join("buckets/state.json");
+    let right = std::fs::read(&state).unwrap();
+    std::fs::write(&state, b"wrong").unwrap();
+    for _ in 0..20 {
+        let error = open(place.path()).await.unwrap_err();
+        assert!(error.is_integrity(), "{error}");
+    }
+    std::fs::write(&state, right).unwrap();
+    open(place.path()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_file_is_not_a_store() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("file");
@@ -198,7 +215,7 @@ async fn a_store_that_must_exist_and_does_not_leaves_nothing_behind() {
 
 /// The administrator may write everywhere, so the disk itself refuses here.
 #[tokio::test]
-async fn a_directory_that_can_not_be_written_is_unavailable_and_left_as_it_is() {
+async fn a_directory_that_can_not_be_written_is_denied_and_left_as_it_is() {
     let place = tempfile::tempdir().unwrap();
     let store = open(place.path()).await.unwrap();
     append(&store, ExpectedVersion::NEW).await;
