@@ -133,7 +133,9 @@ impl Disk for RealDisk {
             .write(true)
             .create_new(create)
             .open(path)?;
-        Ok(Arc::new(RealFile(RwLock::new(Handle::Open(file)))))
+        Ok(Arc::new(RealFile(RwLock::new(Handle::Open(Arc::new(
+            file,
+        ))))))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -157,16 +159,21 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 struct RealFile(RwLock<Handle>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Handle {
-    Open(File),
+    Open(Arc<File>),
     At(PathBuf),
 }
 
 impl RealFile {
     fn with<T>(&self, act: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            Handle::Open(file) => act(file),
+        let handle = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match handle {
+            Handle::Open(file) => act(&file),
             Handle::At(path) => act(&File::open(path)?),
         }
     }
