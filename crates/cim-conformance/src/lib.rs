@@ -38,6 +38,8 @@ mod harness;
 pub mod history;
 mod list;
 pub mod model;
+#[cfg(feature = "nats-server")]
+pub mod nats_server;
 mod suite;
 mod trial;
 

@@ -70,12 +70,14 @@
 //! |---|---|
 //! | [`event`] | [`DomainEvent`] and its derive: names, schema versions, upcasts |
 //! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
-//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history` |
+//! | [`entity`] | [`Entity`]: what has an id |
+//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states |
 //! | [`testing`] | `given(…).when(…).then(…)` |
 //! | [`open`](mod@open) | a store by its URL; the only place that names adapters |
 //! | [`store`] | the ports and what crosses them |
 
 pub mod aggregate;
+pub mod entity;
 pub mod event;
 pub mod open;
 pub mod persistence;
@@ -83,11 +85,12 @@ pub mod prelude;
 pub mod testing;
 
 pub use aggregate::Aggregate;
+pub use entity::Entity;
 pub use event::{DecodeError, DomainEvent, EncodeError, EventTypeInfo, UpcastError};
 pub use open::{OpenError, OpenOptions, open, open_with};
 pub use persistence::{
-    Executed, History, Loaded, Recorded, Repository, RepositoryError, RetryPolicy, SaveOptions,
-    Saved,
+    AggregateMetadata, Executed, History, LoadOptions, Loaded, Recorded, Repository,
+    RepositoryError, RetryPolicy, SaveOptions, Saved,
 };
 
 /// The ports that every store keeps, and what crosses them.
@@ -104,6 +107,14 @@ mod guide_to_reading {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/buckets.md")]
 mod guide_to_buckets {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/repositories.md")]
+mod guide_to_repositories {}
+
+#[cfg(all(doctest, feature = "nats"))]
+#[doc = include_str!("../../../docs/guide/nats_repositories.md")]
+mod guide_to_repositories_on_nats {}
 
 /// The README's code compiles and runs.
 #[cfg(doctest)]

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `memory:` | in this process, gone with it |
 //! | `embedded:PATH` | in one directory, without a server (feature `embedded`, on by default) |
+//! | `nats://HOST:PORT` | on NATS JetStream (feature `nats`) |
+//! | `tls://HOST:PORT` | the same, over encrypted connections only |
 //!
-//! `nats://` and `tls://` name NATS JetStream, for which there is no adapter here yet; they are
-//! refused with an error that says so.
+//! Several servers of a cluster are separated by commas, and a user and password or a token can
+//! stand before the host: `nats://user:password@one:4222,two:4222`. Errors never repeat them.
 
 use std::sync::Arc;
 
@@ -15,12 +17,12 @@ use cim_store::memory::MemoryStore;
 use cim_store::{Clock, EventLogError, IdGenerator, Store, SystemClock, SystemIds};
 
 /// The schemes that can be opened, for those who type another one.
-const KNOWN: &str = "`memory:` and `embedded:PATH`";
+const KNOWN: &str = "`memory:`, `embedded:PATH`, `nats://HOST` and `tls://HOST`";
 
 /// With what a store is opened.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Where the store takes its time from.
+    /// Where the store takes its time from. On NATS the server says when it took an event.
     pub clock: Arc<dyn Clock>,
     /// Where the store takes its ids from.
     pub ids: Arc<dyn IdGenerator>,
@@ -55,7 +57,7 @@ pub enum OpenError {
         /// The scheme that was given.
         scheme: String,
     },
-    /// There is an adapter for the scheme, or there will be, but not in this build.
+    /// There is an adapter for the scheme, but not in this build.
     #[error("this build can't open `{scheme}:`: {reason}")]
     NotBuilt {
         /// The scheme that was given.
@@ -126,11 +128,7 @@ pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>
     match scheme.to_ascii_lowercase().as_str() {
         "memory" => open_memory(url, rest, options),
         "embedded" => open_embedded(url, rest, options).await,
-        scheme @ ("nats" | "tls") => Err(OpenError::NotBuilt {
-            scheme: scheme.to_owned(),
-            reason: "this version has no adapter for NATS JetStream yet; `embedded:PATH` keeps \
-                     events in a directory",
-        }),
+        scheme @ ("nats" | "tls") => open_nats(scheme, url, rest, options).await,
         scheme => Err(OpenError::UnknownScheme {
             scheme: scheme.to_owned(),
         }),
@@ -214,4 +212,63 @@ async fn open_embedded(_: &str, _: &str, _: OpenOptions) -> Result<Arc<dyn Store
         scheme: "embedded".to_owned(),
         reason: "it was built without the feature `embedded` of cim-domain",
     })
+}
+
+#[cfg(feature = "nats")]
+async fn open_nats(
+    _: &str,
+    url: &str,
+    rest: &str,
+    options: OpenOptions,
+) -> Result<Arc<dyn Store>, OpenError> {
+    use cim_store::Fault;
+    use cim_store_nats::{NatsSettings, NatsStore};
+
+    let shown = || without_credentials(url);
+    if rest.trim_matches('/').is_empty() {
+        return Err(OpenError::Malformed {
+            url: shown(),
+            reason: "a server follows, such as in `nats://localhost:4222`",
+        });
+    }
+    let mut settings = NatsSettings::default()
+        .with_clock(options.clock)
+        .with_ids(options.ids);
+    if options.must_exist {
+        settings = settings.must_exist();
+    }
+    match NatsStore::open(url, settings).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) if options.must_exist && error.fault() == Some(Fault::NotFound) => {
+            Err(OpenError::NotFound { url: shown() })
+        }
+        Err(source) => Err(OpenError::Store {
+            url: shown(),
+            source,
+        }),
+    }
+}
+
+#[cfg(not(feature = "nats"))]
+async fn open_nats(
+    scheme: &str,
+    _: &str,
+    _: &str,
+    _: OpenOptions,
+) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt {
+        scheme: scheme.to_owned(),
+        reason: "it was built without the feature `nats` of cim-domain",
+    })
+}
+
+/// The URL without what stands before its last `@`, the scheme aside: passwords can hold any
+/// character, so nothing is kept that might be a part of one.
+#[cfg(feature = "nats")]
+fn without_credentials(url: &str) -> String {
+    let Some((before, host)) = url.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let scheme = before.split_once("//").map_or("", |(scheme, _)| scheme);
+    format!("{scheme}//…@{host}")
 }

@@ -27,6 +27,10 @@ pub struct Append {
     /// The commit's id; a fresh one is taken where there is none. Whoever wants to repeat an
     /// append whose answer was lost gives it one.
     pub commit_id: Option<CommitId>,
+    /// Whether the commit's id was made for this append alone, so that nobody can have appended
+    /// under it before. A store may then save itself looking for an earlier try.
+    /// [`staging::complete`](crate::staging::complete) sets it where it makes the id.
+    pub fresh: bool,
     /// What is written, in this order. A stream stands in it at most once.
     pub writes: Vec<StreamWrite>,
     /// What must hold of streams that are not written.
@@ -63,6 +67,7 @@ impl Append {
     #[must_use]
     pub fn with_commit_id(mut self, id: CommitId) -> Self {
         self.commit_id = Some(id);
+        self.fresh = false;
         self
     }
 
@@ -129,8 +134,9 @@ pub struct Appended {
     /// The position of the commit's last event; of an append without events
     /// [`Position::NONE`].
     pub position: Position,
-    /// When the store took it.
-    pub stored_at: Timestamp,
+    /// When the store took it, where the store's answer says so; its events say it anyhow. A NATS
+    /// server acknowledges without the time.
+    pub stored_at: Option<Timestamp>,
     /// The new heads of the streams that got events, in the order they were written.
     pub heads: Vec<Head>,
 }

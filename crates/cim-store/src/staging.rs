@@ -124,9 +124,11 @@ pub fn complete(
     clock: &dyn Clock,
     ids: &dyn IdGenerator,
 ) -> CommitId {
-    let commit_id = *append
-        .commit_id
-        .get_or_insert_with(|| CommitId::from_uuid(ids.next_uuid()));
+    let commit_id = append.commit_id.unwrap_or_else(|| {
+        append.fresh = true;
+        CommitId::from_uuid(ids.next_uuid())
+    });
+    append.commit_id = Some(commit_id);
     let mut now = None;
     for event in append.writes.iter_mut().flat_map(|write| &mut write.events) {
         event

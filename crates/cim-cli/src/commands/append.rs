@@ -162,7 +162,8 @@ struct Stored<'a> {
     position: u64,
     cid: String,
     commit_id: String,
-    stored_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_at: Option<Timestamp>,
 }
 
 impl AppendArgs {

@@ -143,6 +143,14 @@ pub trait DomainEvent: Sized + Send + Sync + 'static {
     fn decode(event_type: &str, schema_version: u32, payload: &[u8]) -> Result<Self, DecodeError>;
 }
 
+/// Writes a value as JSON, unless JSON would alter it.
+pub(crate) fn to_lossless_json(value: &impl serde::Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut written = Vec::with_capacity(128);
+    let mut json = serde_json::Serializer::new(&mut written);
+    value.serialize(lossless::Lossless::new(&mut json))?;
+    Ok(written)
+}
+
 /// An event type and its schema version of today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventTypeInfo {

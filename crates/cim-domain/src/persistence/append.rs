@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytestring::ByteString;
 use cim_store::{
     Append, Appended, Clock, CommitId, ContentType, Context, EventLog, EventLogError,
-    EventLogErrorKind, EventType, ExpectedVersion, Fault, IdGenerator, Metadata, NewEvent,
-    SchemaVersion, StreamId, staging,
+    EventLogErrorKind, EventLogExt as _, EventType, ExpectedVersion, Fault, IdGenerator, Metadata,
+    NewEvent, SchemaVersion, StreamId, SystemClock, SystemIds, Version, staging,
 };
 
-use super::error::EncodingFault;
-use super::{RepositoryError, RetryPolicy};
+use super::RetryPolicy;
+use super::error::{EncodingFault, WriteFault};
 use crate::DomainEvent;
 
-/// What a repository writes with.
+/// What events are written with.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
@@ -24,9 +24,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// With the machine's clock and ids and the default retry policy.
+    pub(super) fn new(log: Arc<dyn EventLog>) -> Self {
+        Self {
+            log,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            retry: RetryPolicy::default(),
+        }
+    }
+
     /// Prepares a commit of one stream. Its id and everything else about it is fixed here, so that
     /// appending it again repeats the very same events.
-    pub(super) fn prepare<D: DomainEvent, E: std::error::Error + 'static>(
+    pub(super) fn prepare<D: DomainEvent>(
         &self,
         ctx: &Context,
         stream: &StreamId,
@@ -34,12 +44,15 @@ impl Writer {
         events: &[D],
         metadata: &Metadata,
         commit_id: Option<CommitId>,
-    ) -> Result<(Append, CommitId), RepositoryError<E>> {
+    ) -> Result<(Append, CommitId), WriteFault> {
         let events = events
             .iter()
             .map(|event| {
-                encode(event, metadata)
-                    .map_err(|fault| RepositoryError::encode(stream, event.event_type(), fault))
+                encode(event, metadata).map_err(|source| WriteFault::Encode {
+                    stream: stream.clone(),
+                    event_type: event.event_type().to_owned(),
+                    source,
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let mut append = Append::new().write(stream.clone(), expected, events);
@@ -50,12 +63,12 @@ impl Writer {
 
     /// Appends a prepared commit. Where the answer is lost, appends it again until there is one:
     /// until the deadline, or as often as the policy says where there is none or it has no pauses.
-    pub(super) async fn append<E: std::error::Error + 'static>(
+    pub(super) async fn append(
         &self,
         ctx: &Context,
         append: &Append,
         commit_id: CommitId,
-    ) -> Result<Appended, RepositoryError<E>> {
+    ) -> Result<Appended, WriteFault> {
         let mut may_be_stored = false;
         let mut rounds = 0;
         loop {
@@ -66,7 +79,7 @@ impl Writer {
             rounds += 1;
             let lost = error.unknown_commit().is_some();
             if !lost && (!may_be_stored || rules_out_every_try(&error)) {
-                return Err(error.into());
+                return Err(WriteFault::Log(error));
             }
             may_be_stored = true;
             let temporary = lost || error.fault() == Some(Fault::Unavailable);
@@ -75,11 +88,28 @@ impl Writer {
                 || !self.pause(ctx, rounds, commit_id).await
             {
                 // Whatever was heard last, an earlier try may have been stored.
-                return Err(RepositoryError::Unknown {
+                return Err(WriteFault::Unknown {
                     commit_id,
                     source: error,
                 });
             }
+        }
+    }
+
+    /// The version that a commit brought the stream to; where it had no events, the one that the
+    /// stream is at.
+    pub(super) async fn version_after(
+        &self,
+        ctx: &Context,
+        append: &Append,
+        appended: &Appended,
+        stream: &StreamId,
+    ) -> Result<Version, EventLogError> {
+        let write = append.writes.iter().find(|write| write.stream == *stream);
+        match write.map(|write| (write.events.is_empty(), write.expected)) {
+            Some((false, _)) => new_version(appended, stream),
+            Some((true, ExpectedVersion::Exact(version))) => Ok(version),
+            _ => self.log.version(ctx, stream).await,
         }
     }
 
@@ -103,6 +133,19 @@ impl Writer {
         }
         true
     }
+}
+
+/// The version that a commit brought the stream to.
+pub(super) fn new_version(
+    appended: &Appended,
+    stream: &StreamId,
+) -> Result<Version, EventLogError> {
+    let head = appended.head(stream).ok_or_else(|| {
+        EventLogError::integrity("the log acknowledged a commit without the stream it wrote")
+            .with("stream", stream)
+            .with("commit", appended.commit_id)
+    })?;
+    Ok(head.version)
 }
 
 /// Whether no try of an append that got this answer can have been stored or ever will be: its

@@ -125,16 +125,8 @@ impl<E: std::error::Error + 'static> RepositoryError<E> {
 
     pub(super) fn invalid_id(id: &str, source: StreamIdError) -> Self {
         Self::InvalidId {
-            id: id.chars().take(100).collect(),
+            id: excerpt(id),
             source,
-        }
-    }
-
-    pub(super) fn encode(stream: &StreamId, event_type: &str, source: EncodingFault) -> Self {
-        Self::Encode {
-            stream: stream.clone(),
-            event_type: event_type.to_owned(),
-            source: Box::new(source),
         }
     }
 }
@@ -155,6 +147,71 @@ impl<E: std::error::Error + 'static> From<EventLogError> for RepositoryError<E> 
             _ => Self::Store(error),
         }
     }
+}
+
+impl<E: std::error::Error + 'static> From<WriteFault> for RepositoryError<E> {
+    fn from(fault: WriteFault) -> Self {
+        match fault {
+            WriteFault::Encode {
+                stream,
+                event_type,
+                source,
+            } => Self::Encode {
+                stream,
+                event_type,
+                source: Box::new(source),
+            },
+            WriteFault::Unknown { commit_id, source } => Self::Unknown { commit_id, source },
+            WriteFault::Log(error) => error.into(),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> From<ReadFault> for RepositoryError<E> {
+    fn from(fault: ReadFault) -> Self {
+        let ReadFault {
+            stream,
+            version,
+            source,
+        } = fault;
+        Self::Decode {
+            stream,
+            version,
+            source,
+        }
+    }
+}
+
+/// Why events were not stored, or may not have been. What stands on the event log makes its own
+/// error of it.
+#[derive(Debug)]
+pub(super) enum WriteFault {
+    /// An event can't be written. Nothing was stored.
+    Encode {
+        stream: StreamId,
+        event_type: String,
+        source: EncodingFault,
+    },
+    /// The answer was lost and could not be had.
+    Unknown {
+        commit_id: CommitId,
+        source: EventLogError,
+    },
+    /// What the log says.
+    Log(EventLogError),
+}
+
+/// A stored event that this program does not understand.
+#[derive(Debug)]
+pub(super) struct ReadFault {
+    pub(super) stream: StreamId,
+    pub(super) version: Version,
+    pub(super) source: DecodeError,
+}
+
+/// The start of an id, for an error that shows it.
+pub(super) fn excerpt(id: &str) -> String {
+    id.chars().take(100).collect()
 }
 
 /// Why an event can't be handed to the store.

@@ -67,7 +67,7 @@ impl<A: Aggregate> Stream for History<A> {
                 Ok(recorded) => recorded,
                 Err(error) => return Some(Err(error.into())),
             };
-            let event = replay::decode(&recorded);
+            let event = replay::decode(&recorded).map_err(RepositoryError::from);
             Some(event.map(|event| Recorded { event, recorded }))
         })
     }

@@ -1,17 +1,47 @@
 //! How aggregates are stored and loaded.
 //!
-//! [`Repository`] is what applications use: it stands on the port
-//! [`EventLog`](cim_store::EventLog) and never names an adapter, so the same code runs in memory,
-//! in one directory, or on a cluster.
+//! Everything here stands on the ports [`EventLog`](cim_store::EventLog) and
+//! [`Bucket`](cim_store::Bucket) and never names an adapter, so the same code runs in memory, in
+//! one directory, or on a cluster.
+//!
+//! | type | keeps | for |
+//! |---|---|---|
+//! | [`Repository`] | events | commands on aggregates: `execute`, `load`, `history` |
+//! | [`AggregateRepository`] | the same events | the same, with the aggregate as argument and result |
+//! | [`EventStore`], [`TypedEventStore`] | the same events | reading and appending typed events without an aggregate |
+//! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
+//! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
+//!
+//! With the feature `nats` the module `nats` has the same ones under the names `NatsRepository`,
+//! `NatsEventStore`, `NatsSimpleRepository` and `NatsKvRepositoryBuilder`, opened on NATS
+//! JetStream.
 
+mod aggregate_repository;
 mod append;
 mod error;
+mod event_store;
 mod history;
+mod metadata;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod replay;
 mod repository;
 mod retry;
+mod state;
 
+pub use aggregate_repository::{AggregateRepository, LoadOptions};
 pub use error::RepositoryError;
+pub use event_store::{
+    EventMetadata, EventStore, EventStoreError, InfrastructureError, InfrastructureResult,
+    StoredEvent, TypedEventStore,
+};
 pub use history::{History, Recorded};
+pub use metadata::AggregateMetadata;
+#[cfg(feature = "nats")]
+pub use nats::{
+    JetStreamConfig, NatsEventStore, NatsKvRepository, NatsKvRepositoryBuilder, NatsRepository,
+    NatsRepositoryConfig, NatsSimpleRepository,
+};
 pub use repository::{Executed, Loaded, Repository, SaveOptions, Saved};
 pub use retry::RetryPolicy;
+pub use state::{KvRepository, KvRepositoryBuilder, SavedState, SimpleRepository, StateError};

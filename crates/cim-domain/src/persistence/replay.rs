@@ -1,19 +1,21 @@
 //! Rebuilds an aggregate from its events, and brings it up to date with those that are newer.
 
 use cim_store::{
-    Context, EventLog, EventLogError, Head, RecordedEvent, StreamId, StreamRange, Version,
+    Context, EventLog, EventLogError, Head, RecordedEvent, StreamId, StreamRange, Timestamp,
+    Version,
 };
 use futures_util::TryStreamExt as _;
 
-use super::RepositoryError;
+use super::error::ReadFault;
+use super::{Loaded, RepositoryError};
 use crate::{Aggregate, DomainEvent};
 
 /// An aggregate on the way through its events.
 pub(super) struct Replay<A> {
     pub(super) state: A,
     stream: StreamId,
-    /// The last event that was applied.
-    head: Option<Head>,
+    /// The last event that was applied, and when it was stored.
+    head: Option<(Head, Timestamp)>,
 }
 
 impl<A: Aggregate> Replay<A> {
@@ -33,13 +35,18 @@ impl<A: Aggregate> Replay<A> {
     pub(super) fn version(&self) -> Version {
         self.head
             .as_ref()
-            .map_or(Version::NONE, |head| head.version)
+            .map_or(Version::NONE, |(head, _)| head.version)
     }
 
-    /// State and head, if there were any events.
-    pub(super) fn into_parts(self) -> Option<(A, Head)> {
+    /// The aggregate, if there were any events.
+    pub(super) fn into_loaded(self) -> Option<Loaded<A>> {
         let state = self.state;
-        self.head.map(|head| (state, head))
+        self.head.map(|(head, stored_at)| Loaded {
+            state,
+            version: head.version,
+            head,
+            stored_at,
+        })
     }
 
     /// Applies the events after the last one that was applied, up to `end` or all of them.
@@ -57,12 +64,13 @@ impl<A: Aggregate> Replay<A> {
         while let Some(recorded) = events.try_next().await? {
             self.check_follows(&recorded)?;
             self.state.apply(&decode(&recorded)?);
-            self.head = Some(Head {
+            let head = Head {
                 stream: recorded.stream,
                 version: recorded.version,
                 position: recorded.position,
                 cid: recorded.cid,
-            });
+            };
+            self.head = Some((head, recorded.stored_at));
         }
         Ok(())
     }
@@ -87,15 +95,13 @@ impl<A: Aggregate> Replay<A> {
 }
 
 /// Reads a stored event as a domain event.
-pub(super) fn decode<D: DomainEvent, E: std::error::Error + 'static>(
-    recorded: &RecordedEvent,
-) -> Result<D, RepositoryError<E>> {
+pub(super) fn decode<D: DomainEvent>(recorded: &RecordedEvent) -> Result<D, ReadFault> {
     D::decode(
         recorded.event_type.as_str(),
         recorded.schema_version.get(),
         &recorded.payload,
     )
-    .map_err(|source| RepositoryError::Decode {
+    .map_err(|source| ReadFault {
         stream: recorded.stream.clone(),
         version: recorded.version,
         source,

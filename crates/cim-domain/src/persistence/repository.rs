@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use cim_store::{
-    Appended, Clock, CommitId, Context, EventLog, EventLogError, EventLogExt as _, ExpectedVersion,
-    Head, IdGenerator, Metadata, StreamId, StreamRange, SystemClock, SystemIds, Version,
+    Appended, Clock, CommitId, Context, EventLog, EventLogExt as _, ExpectedVersion, Head,
+    IdGenerator, Metadata, StreamId, StreamRange, Timestamp, Version,
 };
 
-use super::append::Writer;
+use super::append::{Writer, new_version};
 use super::history::History;
 use super::replay::Replay;
 use super::{RepositoryError, RetryPolicy};
@@ -90,6 +90,8 @@ pub struct Loaded<A> {
     pub version: Version,
     /// The last event that it was rebuilt from.
     pub head: Head,
+    /// When the store took that event.
+    pub stored_at: Timestamp,
 }
 
 /// What was stored.
@@ -126,12 +128,7 @@ impl<A: Aggregate> Repository<A> {
     /// A repository over a log, with the machine's clock and ids and the default retry policy.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
         Self {
-            writer: Writer {
-                log,
-                clock: Arc::new(SystemClock),
-                ids: Arc::new(SystemIds),
-                retry: RetryPolicy::default(),
-            },
+            writer: Writer::new(log),
             aggregate: PhantomData,
         }
     }
@@ -210,7 +207,8 @@ impl<A: Aggregate> Repository<A> {
                     &Metadata::EMPTY,
                     None,
                 )?;
-                match self.writer.append(ctx, &append, commit_id).await {
+                let appended = self.writer.append(ctx, &append, commit_id).await;
+                match appended.map_err(RepositoryError::from) {
                     Ok(appended) => Some(appended),
                     Err(error) if error.is_conflict() && self.retry().allows_another(attempts) => {
                         if !self.writer.pause(ctx, attempts, commit_id).await {
@@ -262,11 +260,10 @@ impl<A: Aggregate> Repository<A> {
             .writer
             .prepare(ctx, &stream, expected, &events, &metadata, commit_id)?;
         let appended = self.writer.append(ctx, &append, commit_id).await?;
-        let version = match (events.is_empty(), expected) {
-            (false, _) => new_version(&appended, &stream)?,
-            (true, ExpectedVersion::Exact(version)) => version,
-            (true, _) => self.log().version(ctx, &stream).await?,
-        };
+        let version = self
+            .writer
+            .version_after(ctx, &append, &appended, &stream)
+            .await?;
         Ok(Saved { version, appended })
     }
 
@@ -282,8 +279,8 @@ impl<A: Aggregate> Repository<A> {
         let stream = Self::stream(id)?;
         let mut replay = Replay::new(stream.clone());
         replay.advance(self.log().as_ref(), ctx, None).await?;
-        match replay.into_parts() {
-            Some(parts) => Ok(parts.into()),
+        match replay.into_loaded() {
+            Some(loaded) => Ok(loaded),
             None => Err(RepositoryError::NotFound { stream }),
         }
     }
@@ -314,14 +311,14 @@ impl<A: Aggregate> Repository<A> {
         replay
             .advance(self.log().as_ref(), ctx, Some(version))
             .await?;
-        match replay.into_parts() {
+        match replay.into_loaded() {
             None => Err(RepositoryError::NotFound { stream }),
-            Some(parts) if parts.1.version == version => Ok(parts.into()),
+            Some(loaded) if loaded.version == version => Ok(loaded),
             // The read ended at the head as it was then, so that is what there is.
-            Some((_, head)) => Err(RepositoryError::VersionNotFound {
+            Some(loaded) => Err(RepositoryError::VersionNotFound {
                 stream,
                 requested: version,
-                actual: head.version,
+                actual: loaded.version,
             }),
         }
     }
@@ -360,26 +357,6 @@ impl<A: Aggregate> Repository<A> {
 
     fn stream(id: &A::Id) -> Result<StreamId, RepositoryError<A::Error>> {
         A::stream(id).map_err(|source| RepositoryError::invalid_id(&id.to_string(), source))
-    }
-}
-
-/// The version that a commit brought the stream to.
-fn new_version(appended: &Appended, stream: &StreamId) -> Result<Version, EventLogError> {
-    let head = appended.head(stream).ok_or_else(|| {
-        EventLogError::integrity("the log acknowledged a commit without the stream it wrote")
-            .with("stream", stream)
-            .with("commit", appended.commit_id)
-    })?;
-    Ok(head.version)
-}
-
-impl<A> From<(A, Head)> for Loaded<A> {
-    fn from((state, head): (A, Head)) -> Self {
-        Self {
-            state,
-            version: head.version,
-            head,
-        }
     }
 }
 

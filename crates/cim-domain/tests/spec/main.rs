@@ -7,14 +7,18 @@
 )]
 
 mod account;
+mod aggregate_repository;
 mod concurrency;
 mod decoding;
 mod derive;
+mod event_store;
 mod opening;
 mod repository;
 mod retries;
 mod round_trips;
 mod scripted_log;
+mod states;
+mod stores;
 mod test_kit;
 mod unknown_outcomes;
 mod upcasts;

@@ -53,7 +53,7 @@ async fn a_store_takes_its_time_from_the_clock_it_was_given() {
         .execute(&ctx(), &ID, AccountCommand::Deposit(1))
         .await
         .unwrap();
-    assert_eq!(done.appended.unwrap().stored_at, noon);
+    assert_eq!(done.appended.unwrap().stored_at, Some(noon));
 }
 
 #[tokio::test]
@@ -88,14 +88,54 @@ async fn an_unknown_scheme_is_refused_and_the_known_ones_are_named() {
     assert!(!format!("{error:?}{text}").contains("secret"));
 }
 
+#[cfg(not(feature = "nats"))]
 #[tokio::test]
-async fn nats_is_refused_truthfully_and_its_password_is_not_repeated() {
+async fn nats_is_refused_in_a_build_without_it_and_its_password_is_not_repeated() {
     for url in ["nats://user:secret@host:4222", "tls://user:secret@host"] {
         let error = refusal(url).await;
         assert!(matches!(error, OpenError::NotBuilt { .. }));
         let text = error.to_string();
-        assert!(text.contains("no adapter for NATS JetStream yet"), "{text}");
+        assert!(
+            text.contains("built without the feature `nats` of cim-domain"),
+            "{text}"
+        );
         assert!(!format!("{error:?}{text}").contains("secret"));
+    }
+}
+
+#[cfg(feature = "nats")]
+mod nats {
+    use super::*;
+    use std::error::Error;
+
+    #[tokio::test]
+    async fn a_url_without_a_server_is_refused_with_an_example() {
+        for url in ["nats:", "nats://", "tls://"] {
+            let error = refusal(url).await;
+            assert!(matches!(error, OpenError::Malformed { .. }), "{error:?}");
+            assert!(error.to_string().contains("nats://localhost:4222"));
+        }
+    }
+
+    /// Nothing listens at port 9, which is for discarding.
+    #[tokio::test]
+    async fn no_error_repeats_what_the_url_says_about_the_user() {
+        for url in [
+            "nats://anna:secret@127.0.0.1:9",
+            "nats://secret@127.0.0.1:9",
+            "nats://anna:secret,/@x@127.0.0.1:9",
+            "nats://anna:secret@127.0.0.1:9,anna:secret@localhost:9",
+        ] {
+            let error = refusal(url).await;
+            let mut told = format!("{error:?} {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                told += &format!(" {cause:?} {cause} {cause:#}");
+                source = cause.source();
+            }
+            assert!(!told.contains("secret"), "{told}");
+            assert!(!told.contains("anna"), "{told}");
+        }
     }
 }
 

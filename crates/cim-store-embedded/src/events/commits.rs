@@ -51,7 +51,7 @@ pub(crate) fn read(
     let mut result = Appended {
         commit_id: id,
         position: Position::NONE,
-        stored_at: Timestamp::EPOCH,
+        stored_at: None,
         heads: Vec::new(),
     };
     let mut events = Vec::new();
@@ -83,7 +83,7 @@ pub(crate) fn read(
             _ => result.heads.push(head),
         }
         result.position = event.position;
-        result.stored_at = event.stored_at;
+        result.stored_at = Some(event.stored_at);
         events.push(event);
         if header.has(LAST_OF_COMMIT) {
             let content = ContentDigest::of_recorded(&events);

@@ -78,7 +78,7 @@ pub(crate) fn decode_commit(
                 result: Appended {
                     commit_id: carried.commit,
                     position: Position::new(carried.position),
-                    stored_at: Timestamp::from_micros(carried.stored_at),
+                    stored_at: Some(Timestamp::from_micros(carried.stored_at)),
                     heads: heads.collect(),
                 },
                 content: ContentDigest::from_bytes(carried.content),
@@ -91,7 +91,7 @@ fn encode_commit(commit: &StoredCommit) -> Vec<u8> {
     let carried = CarriedCommit {
         commit: commit.result.commit_id,
         position: commit.result.position.get(),
-        stored_at: commit.result.stored_at.as_micros(),
+        stored_at: commit.result.stored_at.unwrap_or_default().as_micros(),
         heads: commit
             .result
             .heads

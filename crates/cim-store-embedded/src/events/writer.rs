@@ -213,7 +213,7 @@ impl EventWriter {
             return Ok(Appended {
                 commit_id: request.commit_id,
                 position: Position::NONE,
-                stored_at: now,
+                stored_at: Some(now),
                 heads: room,
             });
         }
@@ -267,7 +267,7 @@ impl EventWriter {
         let mut result = Appended {
             commit_id: request.commit_id,
             position: Position::NONE,
-            stored_at: now,
+            stored_at: Some(now),
             heads: room,
         };
         let commit_entry = (

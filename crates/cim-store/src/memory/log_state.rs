@@ -89,7 +89,7 @@ impl LogState {
             position: events
                 .last()
                 .map_or(Position::NONE, |stored| stored.event.position),
-            stored_at,
+            stored_at: Some(stored_at),
             heads,
         };
         if !events.is_empty() {
@@ -192,7 +192,7 @@ impl LogState {
             content: ContentDigest::of_append(append),
         };
         self.commits.insert(result.commit_id, commit);
-        self.last_stored_at = Some(result.stored_at);
+        self.last_stored_at = result.stored_at;
     }
 
     pub(super) fn head(&self, stream: &StreamId) -> Option<&Head> {

@@ -1,0 +1,284 @@
+//! The event store over any event log.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cim_store::{
+    Clock, Context, CorrelationId, EventFilter, EventLog, EventStream, ExpectedVersion,
+    IdGenerator, LogQuery, Metadata, RecordedEvent, StreamId, StreamRange, SubjectPattern,
+    SubjectScheme, TimeBasis, TimeRange, Timestamp, Version,
+};
+use futures_util::TryStreamExt as _;
+use uuid::Uuid;
+
+use super::{EventStore, EventStoreError, InfrastructureResult, StoredEvent};
+use crate::DomainEvent;
+use crate::persistence::RetryPolicy;
+use crate::persistence::append::Writer;
+use crate::persistence::error::excerpt;
+
+/// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.
+///
+/// It keeps no events: clones and other stores over the same log see the same ones. A
+/// [`Repository`](crate::Repository) of the same context and type does, too.
+///
+/// # Context
+/// Its methods take no [`Context`]; they run under the one that the store was given by
+/// [`under`](Self::under), which costs no more than a clone:
+///
+/// ```
+/// # use cim_domain::DomainEvent;
+/// # #[derive(Debug, serde::Serialize, serde::Deserialize, DomainEvent)]
+/// # struct Restarted;
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_domain::persistence::{EventStore, TypedEventStore};
+/// use cim_domain::store::Context;
+/// use uuid::Uuid;
+///
+/// let log = cim_domain::open("memory:").await?.log();
+/// let store = TypedEventStore::<Restarted>::new(log, "infrastructure", "compute")?;
+///
+/// let (id, conversation) = (Uuid::from_u128(7), Uuid::from_u128(99));
+/// let ctx = Context::new().with_correlation_id(conversation.into());
+/// store.under(ctx).append(id, vec![Restarted], None).await?;
+/// assert_eq!(store.read_by_correlation(conversation).await?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cost
+/// [`read_by_correlation`](EventStore::read_by_correlation) looks at every event of the context
+/// and aggregate type, so it takes the longer the more of them there are. Everything else touches
+/// one stream.
+pub struct TypedEventStore<E> {
+    writer: Writer,
+    ctx: Context,
+    context: Arc<str>,
+    aggregate_type: Arc<str>,
+    /// The subjects of all events of the context and type.
+    subjects: SubjectPattern,
+    event: PhantomData<fn() -> E>,
+}
+
+impl<E: DomainEvent> TypedEventStore<E> {
+    /// The events of aggregates of this type in this bounded context. Their streams are named
+    /// `{context}.{aggregate_type}.{id}` and their subjects
+    /// `cim.events.{context}.{aggregate_type}.{id}.{event type}.{version}`.
+    ///
+    /// # Errors
+    /// `InvalidName` where context or type is empty, or both are too long.
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        context: &str,
+        aggregate_type: &str,
+    ) -> InfrastructureResult<Self> {
+        let invalid = |source| invalid_name(context, aggregate_type, source);
+        // All UUIDs are equally long, so this one tells about all others.
+        StreamId::new(context, aggregate_type, &Uuid::nil().to_string())
+            .map_err(|error| invalid(error.into()))?;
+        let subjects = SubjectScheme::events()
+            .pattern(&[("context", context), ("aggregate", aggregate_type)])
+            .map_err(|error| invalid(error.into()))?;
+        Ok(Self {
+            writer: Writer::new(log),
+            ctx: Context::new(),
+            context: context.into(),
+            aggregate_type: aggregate_type.into(),
+            subjects,
+            event: PhantomData,
+        })
+    }
+
+    /// The same store under a context: appended events carry its correlation and causation id,
+    /// principal and trace, and its deadline limits every operation.
+    #[must_use]
+    pub fn under(&self, ctx: Context) -> Self {
+        Self {
+            ctx,
+            ..self.clone()
+        }
+    }
+
+    /// With the clock that gives events their time and deadlines their meaning.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.writer.clock = clock;
+        self
+    }
+
+    /// With the generator of the ids of commits and events.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Arc<dyn IdGenerator>) -> Self {
+        self.writer.ids = ids;
+        self
+    }
+
+    /// With another policy for repeating a commit whose answer was lost.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.writer.retry = retry;
+        self
+    }
+
+    /// The log that the events are in.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.writer.log
+    }
+
+    /// The bounded context of the aggregates.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// What kind of aggregates they are.
+    pub fn aggregate_type(&self) -> &str {
+        &self.aggregate_type
+    }
+
+    fn stream(&self, aggregate_id: Uuid) -> InfrastructureResult<StreamId> {
+        StreamId::new(
+            &self.context,
+            &self.aggregate_type,
+            &aggregate_id.to_string(),
+        )
+        .map_err(|error| invalid_name(&self.context, &self.aggregate_type, error.into()))
+    }
+
+    async fn read_stream(
+        &self,
+        aggregate_id: Uuid,
+        range: StreamRange,
+        is_wanted: impl Fn(&RecordedEvent) -> bool,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        let stream = self.stream(aggregate_id)?;
+        let events = self.log().read_stream(&self.ctx, &stream, range).await?;
+        collect(events, is_wanted).await
+    }
+}
+
+/// Reads those that are wanted as typed events; the others need not be understood.
+async fn collect<E: DomainEvent>(
+    mut events: EventStream,
+    is_wanted: impl Fn(&RecordedEvent) -> bool,
+) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+    let mut wanted = Vec::new();
+    while let Some(recorded) = events.try_next().await? {
+        if is_wanted(&recorded) {
+            wanted.push(StoredEvent::read(recorded)?);
+        }
+    }
+    Ok(wanted)
+}
+
+fn invalid_name(
+    context: &str,
+    aggregate_type: &str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> EventStoreError {
+    EventStoreError::InvalidName {
+        context: excerpt(context),
+        aggregate_type: excerpt(aggregate_type),
+        source,
+    }
+}
+
+#[async_trait]
+impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
+    async fn append(
+        &self,
+        aggregate_id: Uuid,
+        events: Vec<E>,
+        expected_version: Option<u64>,
+    ) -> InfrastructureResult<u64> {
+        let stream = self.stream(aggregate_id)?;
+        let expected =
+            expected_version.map_or(ExpectedVersion::Any, |version| Version::new(version).into());
+        let (append, commit_id) = self.writer.prepare(
+            &self.ctx,
+            &stream,
+            expected,
+            &events,
+            &Metadata::EMPTY,
+            None,
+        )?;
+        let appended = self.writer.append(&self.ctx, &append, commit_id).await?;
+        let version = self
+            .writer
+            .version_after(&self.ctx, &append, &appended, &stream)
+            .await?;
+        Ok(version.get())
+    }
+
+    async fn read_events(&self, aggregate_id: Uuid) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        self.read_stream(aggregate_id, StreamRange::all(), |_| true)
+            .await
+    }
+
+    async fn read_events_from(
+        &self,
+        aggregate_id: Uuid,
+        from_version: u64,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        let range = StreamRange::from(Version::new(from_version));
+        self.read_stream(aggregate_id, range, |_| true).await
+    }
+
+    async fn read_by_correlation(
+        &self,
+        correlation_id: Uuid,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        let filter = EventFilter::all().matching(self.subjects.clone());
+        let query = LogQuery::all().filter(filter);
+        let events = self.log().read_log(&self.ctx, query).await?;
+        let conversation = Some(CorrelationId::from_uuid(correlation_id));
+        collect(events, |event| event.correlation_id == conversation).await
+    }
+
+    async fn get_version(&self, aggregate_id: Uuid) -> InfrastructureResult<Option<u64>> {
+        let stream = self.stream(aggregate_id)?;
+        let head = self.log().head(&self.ctx, &stream).await?;
+        Ok(head.map(|head| head.version.get()))
+    }
+
+    async fn read_events_by_time_range(
+        &self,
+        aggregate_id: Uuid,
+        from_time: Timestamp,
+        to_time: Timestamp,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        let range = TimeRange {
+            basis: TimeBasis::Time,
+            from: Some(from_time),
+            to: Some(to_time),
+        };
+        let is_in = |event: &RecordedEvent| range.contains(event.time);
+        self.read_stream(aggregate_id, StreamRange::all(), is_in)
+            .await
+    }
+}
+
+impl<E> Clone for TypedEventStore<E> {
+    fn clone(&self) -> Self {
+        Self {
+            writer: self.writer.clone(),
+            ctx: self.ctx.clone(),
+            context: Arc::clone(&self.context),
+            aggregate_type: Arc::clone(&self.aggregate_type),
+            subjects: self.subjects.clone(),
+            event: PhantomData,
+        }
+    }
+}
+
+impl<E> fmt::Debug for TypedEventStore<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedEventStore")
+            .field("context", &self.context)
+            .field("aggregate_type", &self.aggregate_type)
+            .field("log", &self.writer.log)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! The documented name of the event store on NATS.
+
+use async_trait::async_trait;
+use cim_store::{Store as _, Timestamp};
+use std::sync::Arc;
+use uuid::Uuid;
+
+use super::{NatsSettings, NatsStore, OnNats};
+use crate::DomainEvent;
+use crate::persistence::{EventStore, InfrastructureResult, StoredEvent, TypedEventStore};
+
+/// An [`EventStore`] on NATS JetStream: a [`TypedEventStore`] with a store that was opened for it.
+///
+/// ```no_run
+/// # use cim_domain::DomainEvent;
+/// # #[derive(Debug, serde::Serialize, serde::Deserialize, DomainEvent)]
+/// # enum ComputeEvent { ResourceRegistered { hostname: String } }
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use cim_domain::persistence::{EventStore, NatsEventStore};
+///
+/// let store = NatsEventStore::connect("nats://localhost:4222").await?;
+/// let registered = ComputeEvent::ResourceRegistered { hostname: "web-1".into() };
+/// store.append(uuid::Uuid::from_u128(7), vec![registered], Some(0)).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub type NatsEventStore<E> = OnNats<TypedEventStore<E>>;
+
+/// How a [`NatsEventStore`] is opened, and whose events it has.
+#[derive(Clone, Debug)]
+pub struct JetStreamConfig {
+    /// How to connect, and how the log is stored.
+    pub settings: NatsSettings,
+    /// The bounded context of the aggregates: `infrastructure` by default.
+    pub context: String,
+    /// What kind of aggregates they are: `compute` by default.
+    pub aggregate_type: String,
+}
+
+impl Default for JetStreamConfig {
+    /// The events `infrastructure.compute.{id}.{event}` in a store with default settings.
+    fn default() -> Self {
+        Self {
+            settings: NatsSettings::default(),
+            context: "infrastructure".to_owned(),
+            aggregate_type: "compute".to_owned(),
+        }
+    }
+}
+
+impl<E: DomainEvent> OnNats<TypedEventStore<E>> {
+    /// Connects to the servers of a URL, with the default [`JetStreamConfig`].
+    ///
+    /// # Errors
+    /// `Store`, where it can't be opened.
+    pub async fn connect(nats_url: &str) -> InfrastructureResult<Self> {
+        Self::connect_with_config(nats_url, JetStreamConfig::default()).await
+    }
+
+    /// Connects to the servers of a URL.
+    ///
+    /// # Errors
+    /// `Store`, where it can't be opened; `InvalidName` where context or aggregate type is empty,
+    /// or both are too long.
+    pub async fn connect_with_config(
+        nats_url: &str,
+        config: JetStreamConfig,
+    ) -> InfrastructureResult<Self> {
+        let store = NatsStore::open(nats_url, config.settings).await?;
+        let inner = TypedEventStore::new(store.log(), &config.context, &config.aggregate_type)?;
+        Ok(Self {
+            inner,
+            store: Arc::new(store),
+        })
+    }
+}
+
+#[async_trait]
+impl<E: DomainEvent> EventStore<E> for OnNats<TypedEventStore<E>> {
+    async fn append(
+        &self,
+        aggregate_id: Uuid,
+        events: Vec<E>,
+        expected_version: Option<u64>,
+    ) -> InfrastructureResult<u64> {
+        self.inner
+            .append(aggregate_id, events, expected_version)
+            .await
+    }
+
+    async fn read_events(&self, aggregate_id: Uuid) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        self.inner.read_events(aggregate_id).await
+    }
+
+    async fn read_events_from(
+        &self,
+        aggregate_id: Uuid,
+        from_version: u64,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        self.inner
+            .read_events_from(aggregate_id, from_version)
+            .await
+    }
+
+    async fn read_by_correlation(
+        &self,
+        correlation_id: Uuid,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        self.inner.read_by_correlation(correlation_id).await
+    }
+
+    async fn get_version(&self, aggregate_id: Uuid) -> InfrastructureResult<Option<u64>> {
+        self.inner.get_version(aggregate_id).await
+    }
+
+    async fn read_events_by_time_range(
+        &self,
+        aggregate_id: Uuid,
+        from_time: Timestamp,
+        to_time: Timestamp,
+    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+        self.inner
+            .read_events_by_time_range(aggregate_id, from_time, to_time)
+            .await
+    }
+}

@@ -1,0 +1,396 @@
+//! Stores a commit, or finds out that it can't be, or says that nobody knows.
+//!
+//! An attempt is sent against heads that this process has read or written, guarded so that it is
+//! stored only if the places of its events are empty. So of all attempts of a commit, also of those
+//! whose answers were lost, at most one is stored: each needs a place that another one of them, or
+//! another writer, has taken before it is given up for new heads.
+
+use cim_store::{
+    Append, Appended, CommitId, Context, EventLogError, ExpectedVersion, Head, Position, StreamId,
+    Version, staging,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::commits;
+use super::heads::event_of;
+use super::log::SharedLog;
+use super::messages::{Known, Messages, mark, messages};
+use super::publish::{BATCH_MESSAGES, Outcome};
+use crate::api::Get;
+use crate::budget::Budget;
+use crate::requests::Lost;
+use crate::subjects;
+
+/// How many heads are read at the same time.
+const READS: usize = 64;
+
+/// Stores one commit, or nothing.
+pub(super) async fn append(
+    log: &SharedLog,
+    ctx: &Context,
+    mut append: Append,
+    budget: &Budget,
+) -> Result<Appended, EventLogError> {
+    staging::check_append(&append, &log.session.limits)?;
+    let settings = &log.session.settings;
+    let commit_id = staging::complete(&mut append, ctx, &*settings.clock, &*settings.ids);
+    // A fresh id that says its own time can be found by it; every other one is marked, so that it
+    // is found, and stored once, whenever it was used.
+    let marked = !append.fresh || !commits::tells_its_time(log, commit_id);
+    if !append.fresh
+        && let Some(stored) = commits::find(log, commit_id, budget).await?
+    {
+        return stored.repeated(&append, commit_id);
+    }
+    if append.event_count() == 0 {
+        return only_check(log, &append, commit_id, budget).await;
+    }
+    let mut attempts = Attempts {
+        log,
+        ctx,
+        append: &append,
+        commit_id,
+        marked,
+        budget,
+        number: 0,
+        unanswered: None,
+        slot: None,
+    };
+    attempts.run().await
+}
+
+/// The attempts of one append.
+struct Attempts<'a> {
+    log: &'a SharedLog,
+    ctx: &'a Context,
+    append: &'a Append,
+    commit_id: CommitId,
+    marked: bool,
+    budget: &'a Budget,
+    number: u32,
+    /// Why nothing is known of an attempt that may have arrived.
+    unanswered: Option<Lost>,
+    /// Where the first event of the last attempt would stand.
+    slot: Option<(StreamId, Version)>,
+}
+
+impl Attempts<'_> {
+    async fn run(&mut self) -> Result<Appended, EventLogError> {
+        let mut heads = self.settle(false).await?;
+        loop {
+            self.number += 1;
+            let outcome = self.publish(&heads).await?;
+            match outcome {
+                Ok(stored) => return Ok(stored),
+                Err(Outcome::Taken) => {
+                    if let Some(stored) = self.find_own().await? {
+                        return Ok(stored);
+                    }
+                    // None of the attempts so far was stored or can be: their places are taken.
+                    self.unanswered = None;
+                    heads = self.settle(true).await?;
+                    if self.number > 1 && !self.budget.pause(self.number).await {
+                        return Err(self.give_up());
+                    }
+                }
+                Err(Outcome::Unknown(lost)) => {
+                    self.unanswered = Some(lost);
+                    if self.log.session.is_closed() || !self.budget.pause(self.number).await {
+                        return Err(self.give_up());
+                    }
+                }
+                Err(Outcome::Busy(failure)) => {
+                    if !self.budget.pause(self.number).await {
+                        if self.unanswered.is_some() {
+                            return Err(self.give_up());
+                        }
+                        return Err(self.log.session.report(failure, "append"));
+                    }
+                }
+                Err(Outcome::Refused(failure)) => {
+                    if self.unanswered.is_some() {
+                        // Whatever was heard last, an earlier attempt may have been stored.
+                        return match self.find_own().await {
+                            Ok(Some(stored)) => Ok(stored),
+                            _ => Err(self.give_up().with_source(failure)),
+                        };
+                    }
+                    return Err(self.log.session.report(failure, "append"));
+                }
+                Err(Outcome::Stored { .. }) => {}
+            }
+        }
+    }
+
+    /// Makes and publishes one attempt.
+    async fn publish(
+        &mut self,
+        heads: &[Option<Head>],
+    ) -> Result<Result<Appended, Outcome>, EventLogError> {
+        let mut made = self.make(heads, self.marked)?;
+        if made.messages.len() > BATCH_MESSAGES {
+            if !self.mark_ahead().await? {
+                return Ok(Err(Outcome::Taken));
+            }
+            made = self.make(heads, false)?;
+        }
+        self.slot = made.first_slot.clone();
+        let largest = self.log.session.api.requests.client().max_payload();
+        for message in &made.messages {
+            check_size(message, largest)?;
+        }
+        let heads_of = made.heads_at(0);
+        let outcome = self
+            .log
+            .publisher
+            .publish(made, self.commit_id, self.number, self.budget)
+            .await;
+        let Outcome::Stored { first } = outcome else {
+            return Ok(Err(outcome));
+        };
+        let heads: Vec<Head> = heads_of
+            .into_iter()
+            .map(|mut head| {
+                head.position = Position::new(first + head.position.get());
+                head
+            })
+            .collect();
+        for head in &heads {
+            self.log.heads.put(head);
+        }
+        Ok(Ok(Appended {
+            commit_id: self.commit_id,
+            position: Position::new(first + self.append.event_count() as u64 - 1),
+            stored_at: None,
+            heads,
+        }))
+    }
+
+    fn make(&self, heads: &[Option<Head>], marked: bool) -> Result<Messages, EventLogError> {
+        let expectations = self.append.expectations();
+        let known: Vec<Known<'_>> = expectations
+            .zip(heads)
+            .map(|((stream, expected), head)| Known {
+                stream,
+                expected,
+                head: head.as_ref(),
+            })
+            .collect();
+        messages(self.append, self.commit_id, self.ctx, &known, marked)
+    }
+
+    /// Where the commit's mark has no room in its batch, stores it before. Says `false` where the
+    /// commit is stored already.
+    async fn mark_ahead(&mut self) -> Result<bool, EventLogError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mark = Messages::alone(mark(self.commit_id, None));
+            let publisher = &self.log.publisher;
+            let outcome = publisher
+                .publish(mark, self.commit_id, attempt, self.budget)
+                .await;
+            match outcome {
+                Outcome::Stored { .. } => return Ok(true),
+                // It is there: from this append, from an earlier one, or from one beside this.
+                Outcome::Taken => {
+                    let stored = commits::find(self.log, self.commit_id, self.budget).await?;
+                    return Ok(stored.is_none());
+                }
+                Outcome::Busy(failure) | Outcome::Refused(failure)
+                    if !self.budget.pause(attempt).await =>
+                {
+                    return Err(self.log.session.report(failure, "append"));
+                }
+                Outcome::Refused(failure) => {
+                    return Err(self.log.session.report(failure, "append"));
+                }
+                Outcome::Unknown(lost) if !self.budget.pause(attempt).await => {
+                    return Err(self.log.session.report(lost.into(), "append"));
+                }
+                Outcome::Busy(_) | Outcome::Unknown(_) => {}
+            }
+        }
+    }
+
+    /// Whether the place that was taken was taken by this very commit.
+    async fn find_own(&self) -> Result<Option<Appended>, EventLogError> {
+        let stored = if self.marked {
+            commits::find_marked(self.log, self.commit_id, self.budget).await?
+        } else {
+            let Some((stream, version)) = &self.slot else {
+                return Ok(None);
+            };
+            let slot = subjects::slot(stream, *version);
+            let get = Get::Last {
+                last_by_subj: &slot,
+            };
+            match self.log.get(&get, self.budget).await? {
+                Some(message) if crate::wire::commit_of(message.headers()) == Some(self.commit_id) => {
+                    let event = event_of(&message)?;
+                    Some(commits::read(self.log, &event, self.budget).await?)
+                }
+                _ => None,
+            }
+        };
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        for head in &stored.result.heads {
+            self.log.heads.put(head);
+        }
+        stored.repeated(self.append, self.commit_id).map(Some)
+    }
+
+    /// The heads of all streams that the append names, in its order, where its expectations hold.
+    /// What is remembered is taken as it is unless the server said that it is stale.
+    async fn settle(&self, again: bool) -> Result<Vec<Option<Head>>, EventLogError> {
+        if !again {
+            let mut heads = Vec::new();
+            let mut unknown = Vec::new();
+            for (at, (stream, expected)) in self.append.expectations().enumerate() {
+                let head = self.log.heads.get(stream);
+                let usable = match (expected, &head) {
+                    // Nothing has to be known of a stream that must not exist: its first place
+                    // must be empty.
+                    (ExpectedVersion::Exact(Version::NONE), None) => true,
+                    (ExpectedVersion::Exact(version), Some(head)) => head.version == version,
+                    (ExpectedVersion::Any | ExpectedVersion::Exists, Some(_)) => true,
+                    _ => false,
+                };
+                if !usable {
+                    unknown.push(at);
+                }
+                heads.push(head);
+            }
+            let names = self.append.expectations().enumerate();
+            let names = names.filter(|(at, _)| unknown.binary_search(at).is_ok());
+            let names = names.map(|(_, (stream, _))| stream.clone()).collect();
+            let read = read_heads(self.log, names, self.budget).await?;
+            for (at, head) in unknown.into_iter().zip(read) {
+                if let Some(place) = heads.get_mut(at) {
+                    *place = head;
+                }
+            }
+            if unmet(self.append, &heads).is_none() {
+                return Ok(heads);
+            }
+        }
+        // Something does not hold, so it is said of the streams as they all are now.
+        let names = self.append.expectations();
+        let names = names.map(|(stream, _)| stream.clone()).collect();
+        let heads = read_heads(self.log, names, self.budget).await?;
+        match unmet(self.append, &heads) {
+            None => Ok(heads),
+            Some(conflict) => Err(conflict),
+        }
+    }
+
+    /// The time is over.
+    fn give_up(&self) -> EventLogError {
+        match &self.unanswered {
+            Some(lost) => EventLogError::unknown(
+                self.commit_id,
+                "no server said whether the commit was stored",
+            )
+            .with_source(lost.clone()),
+            None if self.log.session.is_closed() => crate::error::closed(),
+            None => EventLogError::unavailable(
+                "others wrote to the same streams again and again until the time was over; \
+                 nothing was stored",
+            ),
+        }
+    }
+}
+
+/// The first expectation that does not hold.
+fn unmet(append: &Append, heads: &[Option<Head>]) -> Option<EventLogError> {
+    append
+        .expectations()
+        .zip(heads)
+        .find_map(|((stream, expected), head)| {
+            let actual = head.as_ref().map_or(Version::NONE, |head| head.version);
+            (!expected.is_met_by(actual))
+                .then(|| EventLogError::version_conflict(stream.clone(), expected, actual))
+        })
+}
+
+/// The heads of streams, in their order.
+async fn read_heads(
+    log: &SharedLog,
+    streams: Vec<StreamId>,
+    budget: &Budget,
+) -> Result<Vec<Option<Head>>, EventLogError> {
+    if let [stream] = &streams[..] {
+        return Ok(vec![log.read_head(stream, budget).await?]);
+    }
+    stream::iter(streams)
+        .map(|stream| async move { log.read_head(&stream, budget).await })
+        .buffered(READS)
+        .try_collect()
+        .await
+}
+
+/// Refuses a message that the server would not take.
+fn check_size(message: &super::messages::Outgoing, largest: usize) -> Result<(), EventLogError> {
+    let headers: usize = message
+        .headers
+        .iter()
+        .map(|(name, values)| {
+            let name: &str = name.as_ref();
+            let lines = values.iter().map(|value| name.len() + value.as_str().len() + 4);
+            lines.sum::<usize>()
+        })
+        .sum();
+    // The batch's own headers come later.
+    let size = message.payload.len() + headers + 256;
+    if size <= largest {
+        return Ok(());
+    }
+    let limit = cim_store::LimitName::PayloadBytes;
+    let room = largest.saturating_sub(headers + 256);
+    Err(
+        EventLogError::too_large(limit, message.payload.len(), room)
+            .with("subject", &message.subject)
+            .with("max_payload of the server", largest)
+            .with_hint("set `max_payload: 4MB` in the server's configuration"),
+    )
+}
+
+/// An append without events: checks what it expects, all at one moment. Versions only grow, so what
+/// is the same in two readings was so all the time from the end of the first to the begin of the
+/// second.
+async fn only_check(
+    log: &SharedLog,
+    append: &Append,
+    commit_id: CommitId,
+    budget: &Budget,
+) -> Result<Appended, EventLogError> {
+    let several = append.expectations().count() > 1;
+    let mut before: Option<Vec<Version>> = None;
+    let mut attempt = 0;
+    loop {
+        let names = append.expectations();
+        let names = names.map(|(stream, _)| stream.clone()).collect();
+        let heads = read_heads(log, names, budget).await?;
+        if let Some(conflict) = unmet(append, &heads) {
+            return Err(conflict);
+        }
+        let version = |head: &Option<Head>| head.as_ref().map_or(Version::NONE, |h| h.version);
+        let versions: Vec<Version> = heads.iter().map(version).collect();
+        if !several || before.as_ref() == Some(&versions) {
+            return Ok(Appended {
+                commit_id,
+                position: Position::NONE,
+                stored_at: None,
+                heads: Vec::new(),
+            });
+        }
+        if before.replace(versions).is_some() {
+            attempt += 1;
+            if !budget.pause(attempt).await {
+                return Err(EventLogError::deadline_passed("append"));
+            }
+        }
+    }
+}

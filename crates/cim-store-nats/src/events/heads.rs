@@ -1,0 +1,106 @@
+//! Heads of streams, through the leader.
+
+use cim_store::{EventLogError, Head, RecordedEvent, StreamId};
+
+use super::log::SharedLog;
+use crate::api::{Get, StoredMessage};
+use crate::budget::Budget;
+use crate::subjects;
+use crate::wire::{Arrived, commit_of, decode_event};
+
+impl SharedLog {
+    /// The last event whose subject matches.
+    pub(super) async fn last_event(
+        &self,
+        subject: &str,
+        budget: &Budget,
+    ) -> Result<Option<RecordedEvent>, EventLogError> {
+        let get = Get::Last {
+            last_by_subj: subject,
+        };
+        let message = self.get(&get, budget).await?;
+        message.as_ref().map(event_of).transpose()
+    }
+
+    /// One message, through the leader.
+    pub(super) async fn get(
+        &self,
+        get: &Get<'_>,
+        budget: &Budget,
+    ) -> Result<Option<StoredMessage>, EventLogError> {
+        let stream = self.session.log_stream();
+        let message = self.session.api.get(stream, get, budget).await;
+        message.map_err(|failure| self.session.report(failure, "reading a message"))
+    }
+
+    /// The head of a stream as its leader has it, and remembers it.
+    pub(super) async fn read_head(
+        &self,
+        stream: &StreamId,
+        budget: &Budget,
+    ) -> Result<Option<Head>, EventLogError> {
+        let Some(event) = self.last_event(&subjects::stream(stream), budget).await? else {
+            return Ok(None);
+        };
+        self.check_whole(&event, budget).await?;
+        let head = head_of(&event);
+        self.heads.put(&head);
+        Ok(Some(head))
+    }
+
+    /// Checks that the commit of a stream's last event is whole: its last event stands where it
+    /// must.
+    async fn check_whole(
+        &self,
+        event: &RecordedEvent,
+        budget: &Budget,
+    ) -> Result<(), EventLogError> {
+        let missing = event.commit_count - 1 - event.commit_index;
+        if missing == 0 {
+            return Ok(());
+        }
+        let seq = event.position.get() + u64::from(missing);
+        let last = self.get(&Get::Sequence { seq }, budget).await?;
+        let whole = last.is_some_and(|last| commit_of(last.headers()) == Some(event.commit_id));
+        if whole { Ok(()) } else { Err(incomplete(event)) }
+    }
+}
+
+/// An event of a message that was read through the leader.
+pub(super) fn event_of(message: &StoredMessage) -> Result<RecordedEvent, EventLogError> {
+    let arrived = Arrived {
+        subject: &message.subject,
+        sequence: message.sequence,
+        stored_at: message.stored_at,
+        headers: message.headers(),
+        payload: message.payload.clone(),
+    };
+    decode_event(arrived, &mut Vec::new())
+}
+
+/// The head that an event makes.
+pub(super) fn head_of(event: &RecordedEvent) -> Head {
+    Head {
+        stream: event.stream.clone(),
+        version: event.version,
+        position: event.position,
+        cid: event.cid,
+    }
+}
+
+/// A commit of which events are missing.
+#[cold]
+pub(super) fn incomplete(event: &RecordedEvent) -> EventLogError {
+    EventLogError::integrity("a commit is incomplete: some of its events are missing")
+        .with("commit", event.commit_id)
+        .with("stream", &event.stream)
+        .with("position", event.position)
+        .with(
+            "event",
+            format!("{} of {}", event.commit_index + 1, event.commit_count),
+        )
+        .with_hint(
+            "a server lost a part of it in a power cut or with a full disk: restore the JetStream \
+             stream from a backup or from a replica that has it",
+        )
+}

@@ -1,0 +1,22 @@
+//! The log on one JetStream stream.
+//!
+//! ```text
+//! append      heads -> messages -> one guarded publish, or an atomic batch -> heads
+//! read_stream head (leader) and events (multi-get), together
+//! read_log    the log's end (leader), then a consumer up to it
+//! subscribe   the same consumer, without an end
+//! resolve     the commit's mark, or the part of the log that its id's time says
+//! ```
+
+pub(crate) mod append;
+pub(crate) mod commits;
+pub(crate) mod direct_read;
+pub(crate) mod head_cache;
+pub(crate) mod heads;
+pub(crate) mod log;
+pub(crate) mod log_read;
+pub(crate) mod messages;
+pub(crate) mod publish;
+pub(crate) mod stream_read;
+pub(crate) mod streams;
+pub(crate) mod subscription;

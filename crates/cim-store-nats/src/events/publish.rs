@@ -1,0 +1,177 @@
+//! Publishes a commit: one guarded message, or an atomic batch of them.
+//!
+//! The messages of a batch are sent one behind the other, so that few batches are open at a time: a
+//! server holds 50 for each JetStream stream, of all its clients together. Nothing is held while
+//! the answer is waited for, but a place among the open ones.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_store::CommitId;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::messages::{Messages, Outgoing};
+use crate::api::{Failure, WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_UNDECIDED, read_ack};
+use crate::budget::{Budget, within};
+use crate::error::is_full;
+use crate::requests::Lost;
+use crate::session::Session;
+use crate::wire::BatchPlace;
+
+/// The most messages of a batch (ADR-50).
+pub(crate) const BATCH_MESSAGES: usize = 1_000;
+/// Batches that one process has open: a third of what the server holds.
+const OPEN_BATCHES: usize = 16;
+
+/// "batch is incomplete": a part of it was lost on the way, or it took too long.
+const INCOMPLETE_BATCH: u32 = 10_176;
+/// "too many open batches".
+const TOO_MANY_BATCHES: u32 = 10_210;
+
+/// What became of a publish.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Stored; the first event has this position.
+    Stored { first: u64 },
+    /// Something that had to be empty was not, so nothing was stored.
+    Taken,
+    /// Nothing was stored; the same may succeed in a moment.
+    Busy(Failure),
+    /// Nothing is known.
+    Unknown(Lost),
+    /// Nothing was stored, and trying again does not help.
+    Refused(Failure),
+}
+
+/// Publishes commits.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    session: Arc<Session>,
+    /// Held while the messages of a batch are handed over.
+    gate: Mutex<()>,
+    open: Semaphore,
+}
+
+impl Publisher {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self {
+            session,
+            gate: Mutex::new(()),
+            open: Semaphore::new(OPEN_BATCHES),
+        }
+    }
+
+    /// Publishes the messages of a commit. `attempt` tells the tries of a commit apart.
+    pub(crate) async fn publish(
+        &self,
+        messages: Messages,
+        commit_id: CommitId,
+        attempt: u32,
+        budget: &Budget,
+    ) -> Outcome {
+        let count = messages.messages.len();
+        let before = messages.before_events as u64;
+        let mut messages = messages.messages;
+        let Some(last) = messages.pop() else {
+            return Outcome::Busy(Failure::Malformed {
+                subject: String::new(),
+                reason: "a commit without messages".to_owned(),
+            });
+        };
+        let answer = if messages.is_empty() {
+            self.single(last, budget).await
+        } else {
+            let batch = format!("{}-{attempt}", commit_id.as_uuid().simple());
+            self.batch(messages, last, &batch, budget).await
+        };
+        match answer {
+            Ok((sequence, stored)) if stored == count as u64 => Outcome::Stored {
+                first: sequence + 1 + before - count as u64,
+            },
+            Ok((sequence, stored)) => Outcome::Refused(Failure::Malformed {
+                subject: self.session.log_stream().to_owned(),
+                reason: format!("{stored} of {count} messages were stored, up to {sequence}"),
+            }),
+            Err(failure) => outcome_of(failure),
+        }
+    }
+
+    async fn single(&self, message: Outgoing, budget: &Budget) -> Result<(u64, u64), Failure> {
+        let limit = budget.next_request();
+        let Outgoing {
+            subject,
+            headers,
+            payload,
+        } = message;
+        let requests = &self.session.api.requests;
+        let answer = requests.request(subject, Some(headers), payload, limit).await?;
+        let ack = read_ack(&answer)?;
+        Ok((ack.seq, 1))
+    }
+
+    async fn batch(
+        &self,
+        messages: Vec<Outgoing>,
+        mut last: Outgoing,
+        id: &str,
+        budget: &Budget,
+    ) -> Result<(u64, u64), Failure> {
+        let limit = budget.next_request();
+        let requests = &self.session.api.requests;
+        let busy = || Failure::Refused(crate::api::Refusal::busy("too many batches are open"));
+        let _place = match within(limit, self.open.acquire()).await {
+            Some(Ok(place)) => place,
+            _ => return Err(busy()),
+        };
+        let gate = within(limit, self.gate.lock()).await.ok_or_else(busy)?;
+        let count = messages.len() + 1;
+        for (at, mut message) in messages.into_iter().enumerate() {
+            let place = BatchPlace {
+                id,
+                number: at + 1,
+                last: false,
+            };
+            place.mark(&mut message.headers);
+            // Until the last message arrives nothing is stored.
+            requests
+                .publish(message.subject, Some(message.headers), message.payload, limit)
+                .await
+                .map_err(|lost| Lost::NotSent {
+                    subject: id.to_owned(),
+                    reason: lost.to_string(),
+                })?;
+        }
+        let place = BatchPlace {
+            id,
+            number: count,
+            last: true,
+        };
+        place.mark(&mut last.headers);
+        let payload: Bytes = last.payload;
+        let sent = requests
+            .send(last.subject, Some(last.headers), payload, limit)
+            .await?;
+        drop(gate);
+        let answer = sent.answer(limit).await?;
+        let ack = read_ack(&answer)?;
+        Ok((ack.seq, ack.count))
+    }
+}
+
+fn outcome_of(failure: Failure) -> Outcome {
+    match failure {
+        Failure::Lost(lost) if lost.may_have_arrived() => Outcome::Unknown(lost),
+        Failure::Lost(Lost::Denied { .. }) => Outcome::Refused(failure),
+        Failure::Lost(_) => Outcome::Busy(failure),
+        Failure::Refused(refusal) => match refusal.err_code {
+            WRONG_LAST_SEQUENCE => Outcome::Taken,
+            WRONG_LAST_SEQUENCE_UNDECIDED | INCOMPLETE_BATCH | TOO_MANY_BATCHES => {
+                Outcome::Busy(refusal.into())
+            }
+            code if is_full(code) => Outcome::Refused(refusal.into()),
+            _ if refusal.code == 503 || refusal.code == 429 => Outcome::Busy(refusal.into()),
+            _ => Outcome::Refused(refusal.into()),
+        },
+        malformed @ Failure::Malformed { .. } => Outcome::Refused(malformed),
+    }
+}

@@ -1,0 +1,227 @@
+//! From a message back to its event. What can't have been written by this adapter, or was changed
+//! since, is damage that names the message, never skipped.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use cim_store::{
+    CausationId, CommitId, ContentType, CorrelationId, EventCid, EventId, EventLogError, EventType,
+    Metadata, Position, Principal, RecordedEvent, SchemaVersion, StreamId, Timestamp, TraceParent,
+};
+
+use super::{header, percent};
+use crate::subjects;
+
+/// A message as it came from a JetStream stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived<'a, H> {
+    pub(crate) subject: &'a str,
+    pub(crate) sequence: u64,
+    pub(crate) stored_at: Timestamp,
+    /// Names and values.
+    pub(crate) headers: H,
+    pub(crate) payload: Bytes,
+}
+
+/// Why a message is not an event.
+#[derive(Debug)]
+struct Wrong(&'static str);
+
+fn read<T: FromStr>(name: &'static str, value: Option<&str>) -> Result<T, Wrong> {
+    value.and_then(|value| value.parse().ok()).ok_or(Wrong(name))
+}
+
+fn optional<T: FromStr>(name: &'static str, value: Option<&str>) -> Result<Option<T>, Wrong> {
+    value
+        .map(|value| value.parse().map_err(|_| Wrong(name)))
+        .transpose()
+}
+
+/// A value that is percent-encoded.
+fn text(name: &'static str, value: Option<&str>) -> Result<ByteString, Wrong> {
+    let decoded = value.and_then(percent::decode).ok_or(Wrong(name))?;
+    Ok(decoded.into_owned().into())
+}
+
+/// The headers of an event, each as it stands in the message.
+#[derive(Default)]
+struct Found<'a> {
+    spec_version: Option<&'a str>,
+    id: Option<&'a str>,
+    source: Option<&'a str>,
+    subject: Option<&'a str>,
+    event_type: Option<&'a str>,
+    time: Option<&'a str>,
+    time_micros: Option<&'a str>,
+    content_type: Option<&'a str>,
+    version: Option<&'a str>,
+    schema_version: Option<&'a str>,
+    commit: Option<&'a str>,
+    index: Option<&'a str>,
+    count: Option<&'a str>,
+    correlation: Option<&'a str>,
+    causation: Option<&'a str>,
+    principal: Option<&'a str>,
+    trace: Option<&'a str>,
+    cid: Option<&'a str>,
+    previous: Option<&'a str>,
+    metadata: Option<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    fn collect(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let place = match name {
+                header::SPEC_VERSION => &mut found.spec_version,
+                header::ID => &mut found.id,
+                header::SOURCE => &mut found.source,
+                header::SUBJECT => &mut found.subject,
+                header::TYPE => &mut found.event_type,
+                header::TIME => &mut found.time,
+                header::TIME_MICROS => &mut found.time_micros,
+                header::CONTENT_TYPE => &mut found.content_type,
+                header::STREAM_VERSION => &mut found.version,
+                header::SCHEMA_VERSION => &mut found.schema_version,
+                header::COMMIT => &mut found.commit,
+                header::COMMIT_INDEX => &mut found.index,
+                header::COMMIT_COUNT => &mut found.count,
+                header::CORRELATION => &mut found.correlation,
+                header::CAUSATION => &mut found.causation,
+                header::PRINCIPAL => &mut found.principal,
+                header::TRACE => &mut found.trace,
+                header::CID => &mut found.cid,
+                header::PREVIOUS => &mut found.previous,
+                header::METADATA => &mut found.metadata,
+                _ => continue, // the server's own, or somebody's addition
+            };
+            *place = Some(value);
+        }
+        found
+    }
+
+    fn time(&self) -> Result<Timestamp, Wrong> {
+        match (self.time, self.time_micros) {
+            (Some(_), None) => read(header::TIME, self.time),
+            (None, Some(_)) => read(header::TIME_MICROS, self.time_micros).map(Timestamp::from_micros),
+            _ => Err(Wrong(header::TIME)),
+        }
+    }
+
+    fn metadata(&self) -> Result<Metadata, Wrong> {
+        let wrong = || Wrong(header::METADATA);
+        let Some(value) = self.metadata else {
+            return Ok(Metadata::EMPTY);
+        };
+        let pairs = percent::decode(value).ok_or_else(wrong)?;
+        let pairs: std::collections::BTreeMap<String, String> =
+            serde_json::from_str(&pairs).map_err(|_| wrong())?;
+        Metadata::from_pairs(&pairs).map_err(|_| wrong())
+    }
+}
+
+/// The commit that a message belongs to, from its headers.
+pub(crate) fn commit_of<'a>(mut headers: impl Iterator<Item = (&'a str, &'a str)>) -> Option<CommitId> {
+    let (_, value) = headers.find(|(name, _)| *name == header::COMMIT)?;
+    value.parse().ok()
+}
+
+/// Makes an event of a message. `block` is scratch room for the check of its CID.
+///
+/// # Errors
+/// `Integrity`, naming the message and what is wrong with it.
+pub(crate) fn decode_event<'a>(
+    message: Arrived<'a, impl Iterator<Item = (&'a str, &'a str)>>,
+    block: &mut Vec<u8>,
+) -> Result<RecordedEvent, EventLogError> {
+    let (subject, sequence) = (message.subject, message.sequence);
+    let event = decode(message).map_err(|Wrong(what)| {
+        EventLogError::integrity("a message of the log is not an event as it was stored")
+            .with("position", sequence)
+            .with("subject", subject)
+            .with("wrong", what)
+            .with_hint(
+                "somebody else published to the log's subjects, or the message was changed; let \
+                 only programs that use this library publish there",
+            )
+    })?;
+    block.clear();
+    event.block().encode_into(block);
+    if EventCid::of(block) != event.cid {
+        return Err(
+            EventLogError::integrity("an event's content does not have its CID")
+                .with("stream", &event.stream)
+                .with("version", event.version)
+                .with("position", sequence)
+                .with("cid", event.cid),
+        );
+    }
+    Ok(event)
+}
+
+fn decode<'a>(
+    message: Arrived<'a, impl Iterator<Item = (&'a str, &'a str)>>,
+) -> Result<RecordedEvent, Wrong> {
+    let place = subjects::parse_event(message.subject).ok_or(Wrong("subject"))?;
+    let found = Found::collect(message.headers);
+    if found.spec_version != Some("1.0") {
+        return Err(Wrong(header::SPEC_VERSION));
+    }
+    let stream = StreamId::parse(place.stream.to_owned()).map_err(|_| Wrong("subject"))?;
+    let source = found.source.and_then(|source| source.strip_prefix('/'));
+    if source.and_then(|source| source.split_once('/')) != Some((stream.context(), stream.aggregate()))
+    {
+        return Err(Wrong(header::SOURCE));
+    }
+    if found.subject != Some(stream.id()) {
+        return Err(Wrong(header::SUBJECT));
+    }
+    let event_type = EventType::new(text(header::TYPE, found.event_type)?)
+        .map_err(|_| Wrong(header::TYPE))?;
+    if !subjects::is_type(place.event_type, event_type.as_str()) {
+        return Err(Wrong(header::TYPE));
+    }
+    let version: u64 = read(header::STREAM_VERSION, found.version)?;
+    if version != place.version.get() {
+        return Err(Wrong(header::STREAM_VERSION));
+    }
+    let commit_index: u32 = read(header::COMMIT_INDEX, found.index)?;
+    let commit_count: u32 = read(header::COMMIT_COUNT, found.count)?;
+    if commit_index >= commit_count {
+        return Err(Wrong(header::COMMIT_INDEX));
+    }
+    let schema_version: u32 = read(header::SCHEMA_VERSION, found.schema_version)?;
+    let principal = found.principal.map(|value| {
+        Principal::new(text(header::PRINCIPAL, Some(value))?).map_err(|_| Wrong(header::PRINCIPAL))
+    });
+    let trace = found.trace.map(|value| {
+        TraceParent::new(text(header::TRACE, Some(value))?).map_err(|_| Wrong(header::TRACE))
+    });
+    Ok(RecordedEvent {
+        id: read::<EventId>(header::ID, found.id)?,
+        stream,
+        version: place.version,
+        position: Position::new(message.sequence),
+        event_type,
+        schema_version: SchemaVersion::new(schema_version).ok_or(Wrong(header::SCHEMA_VERSION))?,
+        time: found.time()?,
+        stored_at: message.stored_at,
+        content_type: match found.content_type {
+            Some("application/json") => ContentType::JSON,
+            other => ContentType::new(text(header::CONTENT_TYPE, other)?)
+                .map_err(|_| Wrong(header::CONTENT_TYPE))?,
+        },
+        payload: message.payload,
+        metadata: found.metadata()?,
+        commit_id: read(header::COMMIT, found.commit)?,
+        commit_index,
+        commit_count,
+        correlation_id: optional::<CorrelationId>(header::CORRELATION, found.correlation)?,
+        causation_id: optional::<CausationId>(header::CAUSATION, found.causation)?,
+        principal: principal.transpose()?,
+        trace: trace.transpose()?,
+        cid: read(header::CID, found.cid)?,
+        previous: optional::<EventCid>(header::PREVIOUS, found.previous)?,
+    })
+}

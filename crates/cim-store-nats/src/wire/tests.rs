@@ -1,0 +1,156 @@
+//! An event that is encoded and decoded is the same event; a message that was changed is refused.
+
+use bytes::Bytes;
+use cim_store::staging::Placement;
+use cim_store::{
+    CausationId, CommitId, ContentType, Context, CorrelationId, EventCid, EventId, EventLogError,
+    EventType, Metadata, NewEvent, Principal, RecordedEvent, StreamId, Timestamp, TraceParent,
+    Version,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::subjects;
+
+/// A message: subject, headers, payload.
+type Sent = (String, Vec<(String, String)>, Bytes);
+
+fn send(event: &NewEvent, stream: &StreamId, ctx: &Context) -> Sent {
+    let place = Placement {
+        stream,
+        version: Version::new(7),
+        previous: Some(EventCid::from_digest([9; 32])),
+        commit_id: CommitId::from_bytes([3; 16]),
+        index: 1,
+        count: 4,
+    };
+    let (headers, _) = encode_event(event, &place, ctx, &mut Vec::new());
+    let headers = headers
+        .iter()
+        .map(|(name, values)| (name.to_string(), values[0].to_string()))
+        .collect();
+    let subject = subjects::event(stream, &event.event_type, place.version);
+    (subject, headers, event.payload.clone())
+}
+
+fn receive((subject, headers, payload): &Sent) -> Result<RecordedEvent, EventLogError> {
+    let message = Arrived {
+        subject,
+        sequence: 12,
+        stored_at: Timestamp::EPOCH,
+        headers: headers.iter().map(|(name, value)| (&name[..], &value[..])),
+        payload: payload.clone(),
+    };
+    decode_event(message, &mut Vec::new())
+}
+
+fn event() -> NewEvent {
+    NewEvent::json("order placed", &serde_json::json!({ "total": 12 }))
+        .unwrap()
+        .with_id(EventId::from_bytes([1; 16]))
+        .with_time(Timestamp::from_seconds(1_767_225_600))
+}
+
+fn order() -> StreamId {
+    StreamId::new("sales", "order", "0193").unwrap()
+}
+
+proptest! {
+    #[test]
+    fn any_event_comes_back(
+        id: [u8; 16],
+        micros: i64,
+        event_type in "\\PC{1,20}",
+        content_type in "[ -~]{1,20}/[ -~]{1,20}",
+        payload: Vec<u8>,
+        metadata in prop::collection::btree_map(any::<String>(), any::<String>(), 0..4),
+        correlation: Option<[u8; 16]>,
+        causation: Option<[u8; 16]>,
+        principal in prop::option::of("\\PC{1,20}"),
+        stream_id in "\\PC{1,20}",
+    ) {
+        let mut event = NewEvent::new(
+            EventType::new(event_type).unwrap(),
+            ContentType::new(content_type).unwrap(),
+            payload,
+        )
+        .with_id(EventId::from_bytes(id))
+        .with_time(Timestamp::from_micros(micros))
+        .with_metadata(Metadata::from_pairs(&metadata).unwrap());
+        event.correlation_id = correlation.map(CorrelationId::from_bytes);
+        event.causation_id = causation.map(CausationId::from_bytes);
+        let mut ctx = Context::new().with_trace(TraceParent::new("00-ab-cd-01").unwrap());
+        if let Some(principal) = principal {
+            ctx = ctx.with_principal(Principal::new(principal).unwrap());
+        }
+        let stream = StreamId::new("ctx", "agg", &stream_id).unwrap();
+        let read = receive(&send(&event, &stream, &ctx)).unwrap();
+        prop_assert!(read.has_its_cid());
+        prop_assert_eq!(Some(read.id), event.id);
+        prop_assert_eq!(Some(read.time), event.time);
+        prop_assert_eq!(read.event_type, event.event_type);
+        prop_assert_eq!(read.content_type, event.content_type);
+        prop_assert_eq!(read.payload, event.payload);
+        prop_assert_eq!(read.metadata, event.metadata);
+        prop_assert_eq!(read.correlation_id, event.correlation_id);
+        prop_assert_eq!(read.causation_id, event.causation_id);
+        prop_assert_eq!(read.principal.as_ref(), ctx.principal());
+        prop_assert_eq!(read.trace.as_ref(), ctx.trace());
+        prop_assert_eq!(read.stream, stream);
+        prop_assert_eq!((read.commit_index, read.commit_count), (1, 4));
+        prop_assert_eq!(read.version, Version::new(7));
+        prop_assert_eq!(read.position.get(), 12);
+    }
+}
+
+#[test]
+fn every_header_counts() {
+    let ctx = Context::new()
+        .with_principal(Principal::new("anna").unwrap())
+        .with_correlation_id(CorrelationId::from_bytes([4; 16]));
+    let event = event().with_metadata(Metadata::from_pairs([("tenant", "acme")]).unwrap());
+    let sent = send(&event, &order(), &ctx);
+    assert!(receive(&sent).is_ok());
+    for at in 0..sent.1.len() {
+        let name = &sent.1[at].0;
+        let mut without = sent.clone();
+        without.1.remove(at);
+        let error = receive(&without).expect_err(name);
+        assert!(error.is_integrity(), "without {name}: {error}");
+
+        let mut changed = sent.clone();
+        changed.1[at].1.push('0');
+        let error = receive(&changed).expect_err(name);
+        assert!(error.is_integrity(), "changed {name}: {error}");
+    }
+}
+
+#[test]
+fn the_payload_and_the_subject_count() {
+    let sent = send(&event(), &order(), &Context::new());
+    let mut other = sent.clone();
+    other.2 = Bytes::from_static(b"{\"total\":13}");
+    let error = receive(&other).unwrap_err();
+    assert_eq!(
+        error.to_string().split(" (").next(),
+        Some("an event's content does not have its CID")
+    );
+    for subject in [
+        "cim.events.sales.order.0194.order=20placed.7",
+        "cim.events.sales.order.0193.order=20paid.7",
+        "cim.events.sales.order.0193.order=20placed.8",
+        "cim.events.sales.order.0193.7",
+    ] {
+        let mut other = sent.clone();
+        other.0 = subject.to_owned();
+        assert!(receive(&other).unwrap_err().is_integrity(), "{subject}");
+    }
+}
+
+#[test]
+fn headers_that_are_not_an_events_are_left_alone() {
+    let mut sent = send(&event(), &order(), &Context::new());
+    sent.1.push(("Nats-Msg-Id".to_owned(), "x".to_owned()));
+    sent.1.push(("ce-sampledrate".to_owned(), "5".to_owned()));
+    assert!(receive(&sent).is_ok());
+}
