@@ -192,6 +192,7 @@ fn a_paused_server_answers_nobody_until_it_is_resumed() {
     let server = server(ServerSettings::new());
     let node = server.node();
     node.pause().unwrap();
+    node.pause().unwrap();
     assert!(matches!(
         node.monitor("/healthz"),
         Err(ServerError::Monitor { .. })

@@ -11,7 +11,6 @@
 )]
 
 use std::error::Error;
-use std::sync::OnceLock;
 
 use cim_conformance::nats_server::{ServerSettings, TestServer};
 use cim_domain::persistence::nats::{NatsSettings, async_nats};
@@ -23,17 +22,13 @@ use uuid::Uuid;
 
 type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// An account of a server that all tests share: empty, and nobody else's.
-fn nats_url() -> String {
-    static SERVER: OnceLock<TestServer> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        TestServer::start(ServerSettings::new().accounts(100)).expect("a server for the tests")
-    });
-    server.url_of(server.next_account().expect("an account that is left"))
+/// An empty server for one test, which stops when it is dropped.
+fn server() -> TestServer {
+    TestServer::start(ServerSettings::new()).expect("a server for the test")
 }
 
-async fn client() -> async_nats::Client {
-    async_nats::connect(nats_url())
+async fn client(server: &TestServer) -> async_nats::Client {
+    async_nats::connect(server.url())
         .await
         .expect("a client of the server")
 }
@@ -94,17 +89,18 @@ fn created() -> (MyAggregate, Vec<MyEvent>) {
     (aggregate, events)
 }
 
-async fn repository() -> Result<NatsRepository<MyAggregate>> {
+async fn repository(server: &TestServer) -> Result<NatsRepository<MyAggregate>> {
     let config = NatsRepositoryConfig::default();
-    Ok(NatsRepository::new(client().await, config, "MyAggregate").await?)
+    Ok(NatsRepository::new(client(server).await, config, "MyAggregate").await?)
 }
 
 #[tokio::test]
 async fn quick_start() -> Result {
+    let server = server();
     let (aggregate, events) = created();
     let (given, aggregate_id) = (aggregate.clone(), ID);
     // Connect to NATS
-    let client = async_nats::connect(nats_url()).await?;
+    let client = async_nats::connect(server.url()).await?;
 
     // Create repository
     let config = NatsRepositoryConfig::default();
@@ -132,7 +128,8 @@ async fn quick_start() -> Result {
 /// Without `create_snapshot: true`: there are no snapshots yet.
 #[tokio::test]
 async fn event_sourcing() -> Result {
-    let repository = repository().await?;
+    let server = server();
+    let repository = repository(&server).await?;
     let (aggregate, events) = created();
     let aggregate_id = ID;
     let current_version = repository
@@ -169,6 +166,7 @@ async fn event_sourcing() -> Result {
 
 #[tokio::test]
 async fn repository_config() -> Result {
+    let server = server();
     let config = NatsRepositoryConfig {
         event_stream_name: "EVENTS",
         aggregate_stream_name: "AGGREGATES",
@@ -177,7 +175,7 @@ async fn repository_config() -> Result {
         cache_size: 1000,
         enable_ipld: true,
     };
-    let client = client().await;
+    let client = client(&server).await;
     let repository =
         NatsRepository::<MyAggregate>::new(client.clone(), config, "MyAggregate").await?;
     let (aggregate, events) = created();
@@ -196,7 +194,8 @@ async fn repository_config() -> Result {
 /// What is printed there is returned here.
 #[tokio::test]
 async fn error_handling() -> Result {
-    let repository = repository().await?;
+    let server = server();
+    let repository = repository(&server).await?;
     let save = async |events, options| -> String {
         let aggregate = MyAggregate {
             id: ID,
@@ -229,7 +228,8 @@ async fn error_handling() -> Result {
 
 #[tokio::test]
 async fn simple_repository() -> Result {
-    let (client, bucket, aggregate_type) = (client().await, "my-aggregates", "MyAggregate");
+    let server = server();
+    let (client, bucket, aggregate_type) = (client(&server).await, "my-aggregates", "MyAggregate");
     let (aggregate, _) = created();
     let id = ID;
 
@@ -247,7 +247,8 @@ async fn simple_repository() -> Result {
 
 #[tokio::test]
 async fn simple_persistence() -> Result {
-    let client = client().await;
+    let server = server();
+    let client = client(&server).await;
     let (product, id) = (created().0, ID);
 
     // Create repository
@@ -266,7 +267,8 @@ async fn simple_persistence() -> Result {
 
 #[tokio::test]
 async fn kv_repository_with_builder() -> Result {
-    let client = client().await;
+    let server = server();
+    let client = client(&server).await;
     let (aggregate, _) = created();
 
     let repo = NatsKvRepositoryBuilder::new()
@@ -316,6 +318,7 @@ fn tagged(tag: &str) -> InfrastructureEvent {
 /// method is called with the arguments that stand there.
 #[tokio::test]
 async fn event_store_trait() -> Result {
+    let server = server();
     async fn use_it(store: &dyn EventStore<InfrastructureEvent>) -> InfrastructureResult<()> {
         let aggregate_id: Uuid = ID;
         let events: Vec<InfrastructureEvent> = vec![registered(), tagged("A-1")];
@@ -348,7 +351,7 @@ async fn event_store_trait() -> Result {
         assert!(never.is_empty());
         Ok(())
     }
-    let store = NatsEventStore::connect(&nats_url()).await?;
+    let store = NatsEventStore::connect(&server.url()).await?;
     let ctx = Context::new().with_correlation_id(Uuid::from_u128(99).into());
     use_it(&store.under(ctx)).await?;
     Ok(())
@@ -357,7 +360,8 @@ async fn event_store_trait() -> Result {
 /// `infrastructure.compute.<aggregate_id>.<event_type>`, within `cim.events` and with the version.
 #[tokio::test]
 async fn subject_pattern() -> Result {
-    let url = nats_url();
+    let server = server();
+    let url = server.url();
     let store = NatsEventStore::connect(&url).await?;
     store.append(ID, vec![registered()], Some(0)).await?;
 
@@ -372,7 +376,8 @@ async fn subject_pattern() -> Result {
 
 #[tokio::test]
 async fn connect_with_config() -> Result {
-    let nats_url = nats_url();
+    let server = server();
+    let nats_url = server.url();
     let config = JetStreamConfig {
         settings: NatsSettings::default().with_name("inventory"),
         aggregate_type: "network".into(),
@@ -395,7 +400,8 @@ async fn connect_with_config() -> Result {
 /// Full append and read cycle.
 #[tokio::test]
 async fn nats_event_store_integration() -> Result {
-    let url = nats_url();
+    let server = server();
+    let url = server.url();
     let store = NatsEventStore::connect(&url).await?;
     assert_eq!(store.append(ID, vec![registered()], None).await?, 1);
     assert_eq!(
@@ -422,7 +428,8 @@ async fn nats_event_store_integration() -> Result {
 /// what the others wanted is stored.
 #[tokio::test]
 async fn concurrency_control() -> Result {
-    let store = NatsEventStore::connect(&nats_url()).await?;
+    let server = server();
+    let store = NatsEventStore::connect(&server.url()).await?;
     store.append(ID, vec![registered()], Some(0)).await?;
     let appends = (0..16).map(|number| {
         let store = store.clone();
@@ -453,7 +460,8 @@ async fn concurrency_control() -> Result {
 
 #[tokio::test]
 async fn the_names_stand_on_one_log() -> Result {
-    let url = nats_url();
+    let server = server();
+    let url = server.url();
     let client = async_nats::connect(&url).await?;
     let config = NatsRepositoryConfig::default();
     let repository = NatsRepository::<MyAggregate>::new(client, config, "MyAggregate").await?;
@@ -484,7 +492,8 @@ async fn the_names_stand_on_one_log() -> Result {
 
 #[tokio::test]
 async fn what_a_config_can_not_ask_for_is_refused_with_the_way_out() -> Result {
-    let client = client().await;
+    let server = server();
+    let client = client(&server).await;
     let unchained = NatsRepositoryConfig {
         enable_ipld: false,
         ..NatsRepositoryConfig::default()

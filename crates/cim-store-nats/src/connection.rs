@@ -11,6 +11,7 @@ use crate::budget::within;
 use crate::requests::Waiting;
 use crate::server::ServerVersion;
 use crate::settings::{ConnectionSettings, Credentials};
+use crate::wire::percent;
 
 /// A connection, and where its fate is heard of.
 pub(crate) struct Connection {
@@ -28,7 +29,12 @@ pub(crate) async fn connect(
     let servers = servers(url)?;
     let waiting = Arc::new(Waiting::default());
     let (fate, epoch) = watch::channel(0);
-    let options = options(settings, servers.iter().any(ServerAddr::tls_required)).await?;
+    let credentials = match &settings.credentials {
+        Some(credentials) => Some(credentials.clone()),
+        None => credentials_of(&servers),
+    };
+    let tls_url = servers.iter().any(ServerAddr::tls_required);
+    let options = options(settings, credentials, tls_url).await?;
     let (told, fate) = (waiting.clone(), Arc::new(fate));
     let options = options.event_callback(move |event| {
         hear(&event, &told, &fate);
@@ -124,6 +130,21 @@ fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
         .collect()
 }
 
+/// The user and password, or the token, of the first server that has some. One set of credentials
+/// is for all servers.
+fn credentials_of(servers: &[ServerAddr]) -> Option<Credentials> {
+    let server = servers.iter().find(|server| server.has_user_pass())?;
+    let plain = |text: &str| percent::decode(text).map_or(text.to_owned(), |text| text.into_owned());
+    let user = plain(server.username()?);
+    Some(match server.password() {
+        Some(password) => Credentials::UserPassword {
+            user,
+            password: plain(password),
+        },
+        None => Credentials::Token(user),
+    })
+}
+
 /// A URL without its password.
 pub(crate) fn shown(url: &str) -> String {
     url.split(',')
@@ -140,6 +161,7 @@ pub(crate) fn shown(url: &str) -> String {
 
 async fn options(
     settings: &ConnectionSettings,
+    credentials: Option<Credentials>,
     tls_url: bool,
 ) -> Result<ConnectOptions, EventLogError> {
     let mut options = ConnectOptions::new()
@@ -166,15 +188,15 @@ async fn options(
     if let Some(prefix) = &settings.inbox_prefix {
         options = options.custom_inbox_prefix(prefix);
     }
-    Ok(match &settings.credentials {
+    Ok(match credentials {
         None => options,
         Some(Credentials::UserPassword { user, password }) => {
-            options.user_and_password(user.clone(), password.clone())
+            options.user_and_password(user, password)
         }
-        Some(Credentials::Token(token)) => options.token(token.clone()),
-        Some(Credentials::NKey(seed)) => options.nkey(seed.clone()),
+        Some(Credentials::Token(token)) => options.token(token),
+        Some(Credentials::NKey(seed)) => options.nkey(seed),
         Some(Credentials::File(path)) => {
-            options.credentials_file(path).await.map_err(|error| {
+            options.credentials_file(&path).await.map_err(|error| {
                 EventLogError::invalid("the file of credentials can't be read")
                     .with("file", path.display())
                     .with_source(error)
@@ -286,6 +308,17 @@ mod tests {
             let error = servers(url).unwrap_err();
             assert_eq!(error.fault(), Some(Fault::Invalid), "{url}");
         }
+    }
+
+    #[test]
+    fn a_url_can_say_who_connects() {
+        let found = |url: &str| credentials_of(&servers(url).unwrap());
+        assert!(matches!(
+            found("nats://us%40er:p%3Aw@a,b"),
+            Some(Credentials::UserPassword { user, password }) if user == "us@er" && password == "p:w"
+        ));
+        assert!(matches!(found("nats://a,nats://s3cr3t@b"), Some(Credentials::Token(token)) if token == "s3cr3t"));
+        assert!(found("nats://a,b").is_none());
     }
 
     #[test]

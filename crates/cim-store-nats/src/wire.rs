@@ -6,7 +6,7 @@
 
 mod decode;
 mod encode;
-mod percent;
+pub(crate) mod percent;
 
 pub(crate) use decode::{Arrived, commit_of, decode_event};
 pub(crate) use encode::{BatchPlace, encode_event, guard};

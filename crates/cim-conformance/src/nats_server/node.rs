@@ -8,7 +8,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use super::ServerError;
@@ -231,15 +231,26 @@ impl Node {
         })
     }
 
-    /// Stops it in the middle of whatever it does (`SIGSTOP`). Its connections stay open, and
-    /// nobody answers.
+    /// Stops it in the middle of whatever it does (`SIGSTOP`), and waits until it stands still.
+    /// Its connections stay open, and nobody answers.
     ///
     /// # Errors
-    /// [`ServerError::NotRunning`]; [`ServerError::Io`] if the system refuses.
+    /// [`ServerError::NotRunning`]; [`ServerError::Ended`] if it just ended by itself;
+    /// [`ServerError::Io`] if the system refuses.
     pub fn pause(&self) -> Result<(), ServerError> {
         let mut process = self.lock();
         self.must_exist(&process)?;
-        self.signal(&mut process, Signal::STOP)
+        self.signal(&mut process, Signal::STOP)?;
+        let deadline = Deadline::after(STOPS_WITHIN);
+        let stands = deadline.poll(|| match self.ended_by_itself(&mut process) {
+            Ok(None) => stands_still(&process).then_some(Ok(())),
+            Ok(Some(ended)) => Some(Err(ended)),
+            Err(error) => Some(Err(error)),
+        });
+        stands.unwrap_or_else(|| {
+            let failed = ServerError::io(format!("pausing {}", self.name));
+            Err(failed(io::ErrorKind::TimedOut.into()))
+        })
     }
 
     /// Lets it go on where it was paused (`SIGCONT`).
@@ -404,6 +415,16 @@ impl Node {
     fn lock(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether all threads of the process are stopped. Asking takes nothing from those who wait for it.
+fn stands_still(process: &Process) -> bool {
+    let (Process::Running(child) | Process::Paused(child)) = process else {
+        return false;
+    };
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(Pid::from_child(child)), options);
+    status.is_ok_and(|status| status.is_some_and(|status| status.stopped()))
 }
 
 impl Drop for Node {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::account::{Account, AccountCommand, AccountEvent, ID, ctx, empty_log};
 use crate::scripted_log::{Fate, ImpatientClock, ScriptedLog};
-use crate::stores::{NOON, on_every_store};
+use crate::stores::{NOON, on_every_store, on_every_store_with_our_clock};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
 enum ComputeEvent {
@@ -189,31 +189,6 @@ on_every_store! {
         }
     }
 
-    async fn what_is_known_about_an_event_comes_with_it(store, clock) {
-        let store = computers(store.log(), &clock);
-        store.append(ID, vec![registered()], None).await.unwrap();
-        clock.advance(Duration::from_secs(1));
-        let first = store.read_events(ID).await.unwrap().remove(0).metadata;
-        let because = talking()
-            .with_causation_id(first.event_id.into())
-            .with_principal(Principal::new("anna").unwrap());
-        store.under(because).append(ID, vec![Retired], Some(1)).await.unwrap();
-
-        let second = store.read_events_from(ID, 2).await.unwrap().remove(0).metadata;
-        assert_eq!(second.aggregate_uuid(), Some(ID));
-        assert_eq!(second.aggregate_id(), ID.to_string());
-        assert_eq!(second.event_type.as_str(), "retired");
-        assert_eq!(second.schema_version.get(), 1);
-        assert_eq!((second.time, second.stored_at), (clock.now(), clock.now()));
-        assert_eq!(second.correlation_id, Some(CorrelationId::from_uuid(TALK)));
-        assert_eq!(second.causation_id, Some(CausationId::from(first.event_id)));
-        assert_eq!(second.principal, Some(Principal::new("anna").unwrap()));
-        assert_eq!((first.previous, second.previous), (None, Some(first.cid)));
-        assert!(first.position > Position::NONE && second.position > first.position);
-        assert_ne!(first.event_id, second.event_id);
-        assert_ne!(first.commit_id, second.commit_id);
-    }
-
     async fn a_repository_of_the_same_context_and_type_has_the_same_events(store, _clock) {
         let accounts = Repository::<Account>::new(store.log());
         let events = TypedEventStore::<AccountEvent>::new(store.log(), "bank", "account").unwrap();
@@ -249,6 +224,33 @@ on_every_store! {
         let error = computers.append(ID, vec![Retired], None).await.unwrap_err();
         assert!(matches!(error, EventStoreError::Store(_)), "{error:?}");
         assert!(error.source().is_some());
+    }
+}
+
+on_every_store_with_our_clock! {
+    async fn what_is_known_about_an_event_comes_with_it(store, clock) {
+        let store = computers(store.log(), &clock);
+        store.append(ID, vec![registered()], None).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        let first = store.read_events(ID).await.unwrap().remove(0).metadata;
+        let because = talking()
+            .with_causation_id(first.event_id.into())
+            .with_principal(Principal::new("anna").unwrap());
+        store.under(because).append(ID, vec![Retired], Some(1)).await.unwrap();
+
+        let second = store.read_events_from(ID, 2).await.unwrap().remove(0).metadata;
+        assert_eq!(second.aggregate_uuid(), Some(ID));
+        assert_eq!(second.aggregate_id(), ID.to_string());
+        assert_eq!(second.event_type.as_str(), "retired");
+        assert_eq!(second.schema_version.get(), 1);
+        assert_eq!((second.time, second.stored_at), (clock.now(), clock.now()));
+        assert_eq!(second.correlation_id, Some(CorrelationId::from_uuid(TALK)));
+        assert_eq!(second.causation_id, Some(CausationId::from(first.event_id)));
+        assert_eq!(second.principal, Some(Principal::new("anna").unwrap()));
+        assert_eq!((first.previous, second.previous), (None, Some(first.cid)));
+        assert!(first.position > Position::NONE && second.position > first.position);
+        assert_ne!(first.event_id, second.event_id);
+        assert_ne!(first.commit_id, second.commit_id);
     }
 }
 

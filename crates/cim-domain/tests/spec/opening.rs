@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "nats")]
+use cim_domain::store::{
+    Append, CommitId, EventLogExt as _, IdGenerator as _, NewEvent, StreamId, Version,
+};
 use cim_domain::store::{Context, ManualClock, SequentialIds, Timestamp};
 use cim_domain::{OpenError, OpenOptions, Repository, open, open_with};
 
@@ -107,6 +111,49 @@ async fn nats_is_refused_in_a_build_without_it_and_its_password_is_not_repeated(
 mod nats {
     use super::*;
     use std::error::Error;
+
+    use cim_conformance::nats_server::{ServerSettings, TestServer};
+
+    #[tokio::test]
+    async fn what_was_stored_on_a_server_is_there_when_it_is_opened_again() {
+        let server = TestServer::start(ServerSettings::new()).unwrap();
+        let existing = || OpenOptions {
+            must_exist: true,
+            ..OpenOptions::default()
+        };
+        let error = open_with(&server.url(), existing()).await.unwrap_err();
+        assert!(matches!(error, OpenError::NotFound { .. }), "{error:?}");
+
+        for balance in 1..=2 {
+            let store = open(&server.url()).await.unwrap();
+            let accounts = Repository::<Account>::new(store.log());
+            let deposit = AccountCommand::Deposit(1);
+            let done = accounts.execute(&ctx(), &ID, deposit).await.unwrap();
+            assert_eq!(done.state.balance, balance);
+            store.close().await.unwrap();
+        }
+        let store = open_with(&server.url(), existing()).await.unwrap();
+        assert_eq!(store.log().stats(&ctx()).await.unwrap().events, 2);
+    }
+
+    #[tokio::test]
+    async fn events_have_the_time_and_the_ids_they_were_given() {
+        let server = TestServer::start(ServerSettings::new()).unwrap();
+        let (noon, ids) = (Timestamp::from_seconds(12 * 3600), SequentialIds::new(1));
+        let expected = CommitId::from_uuid(SequentialIds::new(1).next_uuid());
+        let options = OpenOptions {
+            clock: Arc::new(ManualClock::at(noon)),
+            ids: Arc::new(ids),
+            must_exist: false,
+        };
+        let log = open_with(&server.url(), options).await.unwrap().log();
+        let stream = StreamId::new("bank", "account", "7").unwrap();
+        let event = NewEvent::json("opened", &()).unwrap();
+        let append = Append::new().write(stream.clone(), Version::NONE, vec![event]);
+        log.append(&ctx(), append).await.unwrap();
+        let stored = log.read_all(&ctx(), &stream).await.unwrap().remove(0);
+        assert_eq!((stored.time, stored.commit_id), (noon, expected));
+    }
 
     #[tokio::test]
     async fn a_url_without_a_server_is_refused_with_an_example() {

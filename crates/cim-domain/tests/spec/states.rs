@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::account::ctx;
-use crate::stores::on_every_store;
+use crate::stores::{on_every_store, on_every_store_with_our_clock};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Product {
@@ -206,39 +206,6 @@ on_every_store! {
         }
     }
 
-    async fn a_history_has_the_last_changes_and_what_was_taken_away(store, clock) {
-        let products = builder(&store).history(3).build().await.unwrap();
-        let mut saved = Vec::new();
-        for price in 1..=3 {
-            saved.push(products.save(&product("a", price), ExpectedVersion::Any).await.unwrap());
-            clock.advance(Duration::from_secs(1));
-        }
-        products.delete(&id("a"), ExpectedVersion::Exists).await.unwrap();
-
-        let history = products.history(&id("a")).await.unwrap();
-        let states: Vec<_> = history.iter().map(|change| change.state.clone()).collect();
-        assert_eq!(states, [Some(product("a", 2)), Some(product("a", 3)), None]);
-        assert_eq!(history[1].metadata.version, saved[2].version);
-        assert!(history[1].metadata.last_modified < history[2].metadata.last_modified);
-        assert!(products.history(&id("b")).await.unwrap().is_empty());
-    }
-
-    async fn a_state_ends_with_its_time_to_live(store, clock) {
-        let products = builder(&store).ttl_seconds(60).build::<Product>().await.unwrap();
-        let saved = products.save(&product("a", 1), ExpectedVersion::NEW).await.unwrap();
-        let end = clock.now().saturating_add(Duration::from_secs(60));
-        clock.advance(Duration::from_secs(59));
-        let (_, metadata) = products.load(&id("a")).await.unwrap().unwrap();
-        assert_eq!(metadata.expires_at, Some(end));
-
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(products.load(&id("a")).await.unwrap(), None);
-        assert!(products.list().await.unwrap().is_empty());
-        let error = products.save(&product("a", 2), saved.version).await.unwrap_err();
-        assert!(matches!(error, StateError::VersionConflict { actual: Version::NONE, .. }));
-        products.save(&product("a", 2), ExpectedVersion::NEW).await.unwrap();
-    }
-
     async fn changes_that_are_decided_upon_what_was_read_are_never_lost(store, _clock) {
         let products = kv(&store).await;
         products.save(&product("a", 0), ExpectedVersion::NEW).await.unwrap();
@@ -298,6 +265,41 @@ on_every_store! {
             let error = builder.build::<Product>().await.unwrap_err();
             assert!(matches!(error, StateError::Store(_)), "{error:?}");
         }
+    }
+}
+
+on_every_store_with_our_clock! {
+    async fn a_history_has_the_last_changes_and_what_was_taken_away(store, clock) {
+        let products = builder(&store).history(3).build().await.unwrap();
+        let mut saved = Vec::new();
+        for price in 1..=3 {
+            saved.push(products.save(&product("a", price), ExpectedVersion::Any).await.unwrap());
+            clock.advance(Duration::from_secs(1));
+        }
+        products.delete(&id("a"), ExpectedVersion::Exists).await.unwrap();
+
+        let history = products.history(&id("a")).await.unwrap();
+        let states: Vec<_> = history.iter().map(|change| change.state.clone()).collect();
+        assert_eq!(states, [Some(product("a", 2)), Some(product("a", 3)), None]);
+        assert_eq!(history[1].metadata.version, saved[2].version);
+        assert!(history[1].metadata.last_modified < history[2].metadata.last_modified);
+        assert!(products.history(&id("b")).await.unwrap().is_empty());
+    }
+
+    async fn a_state_ends_with_its_time_to_live(store, clock) {
+        let products = builder(&store).ttl_seconds(60).build::<Product>().await.unwrap();
+        let saved = products.save(&product("a", 1), ExpectedVersion::NEW).await.unwrap();
+        let end = clock.now().saturating_add(Duration::from_secs(60));
+        clock.advance(Duration::from_secs(59));
+        let (_, metadata) = products.load(&id("a")).await.unwrap().unwrap();
+        assert_eq!(metadata.expires_at, Some(end));
+
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(products.load(&id("a")).await.unwrap(), None);
+        assert!(products.list().await.unwrap().is_empty());
+        let error = products.save(&product("a", 2), saved.version).await.unwrap_err();
+        assert!(matches!(error, StateError::VersionConflict { actual: Version::NONE, .. }));
+        products.save(&product("a", 2), ExpectedVersion::NEW).await.unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs a test on every store that needs no server, on a clock that the test moves.
+//! Runs a test on every store there is.
 
 use std::sync::Arc;
 
@@ -8,14 +8,34 @@ use cim_domain::{OpenOptions, open_with};
 /// The time at which the tests begin: 2026-11-20T12:00:00Z.
 pub(crate) const NOON: Timestamp = Timestamp::from_seconds(1_795_176_000);
 
-/// Makes of each function a module with one test for each store.
+/// Makes of each function a module with one test for each store. The clock is the test's; a server
+/// has its own.
 macro_rules! on_every_store {
-    ($($(#[$attribute:meta])* async fn $name:ident($store:ident, $clock:ident) $body:block)*) => {$(
+    ($(async fn $name:ident($store:ident, $clock:ident) $body:block)*) => {$(
+        $crate::stores::module_of_tests! {
+            $name, $store, $clock, $body,
+            #[cfg(feature = "nats")]
+            #[tokio::test]
+            async fn nats() {
+                let (store, clock) = $crate::stores::open_on_nats().await;
+                run(store, clock).await;
+            }
+        }
+    )*};
+}
+
+/// The same on stores that run on the clock of the test, so that it decides what time it is.
+macro_rules! on_every_store_with_our_clock {
+    ($(async fn $name:ident($store:ident, $clock:ident) $body:block)*) => {$(
+        $crate::stores::module_of_tests! { $name, $store, $clock, $body, }
+    )*};
+}
+
+macro_rules! module_of_tests {
+    ($name:ident, $store:ident, $clock:ident, $body:block, $($more:item)*) => {
         mod $name {
-            #[allow(unused_imports)]
             use super::*;
 
-            $(#[$attribute])*
             async fn run(
                 $store: std::sync::Arc<dyn cim_domain::store::Store>,
                 $clock: cim_domain::store::ManualClock,
@@ -35,11 +55,13 @@ macro_rules! on_every_store {
                 let (store, clock) = $crate::stores::open_at_noon(&url).await;
                 run(store, clock).await;
             }
+
+            $($more)*
         }
-    )*};
+    };
 }
 
-pub(crate) use on_every_store;
+pub(crate) use {module_of_tests, on_every_store, on_every_store_with_our_clock};
 
 pub(crate) async fn open_at_noon(url: &str) -> (Arc<dyn Store>, ManualClock) {
     let clock = ManualClock::at(NOON);
@@ -49,4 +71,23 @@ pub(crate) async fn open_at_noon(url: &str) -> (Arc<dyn Store>, ManualClock) {
         must_exist: false,
     };
     (open_with(url, options).await.unwrap(), clock)
+}
+
+/// A store in an account of its own, on a server that all tests share.
+#[cfg(feature = "nats")]
+pub(crate) async fn open_on_nats() -> (Arc<dyn Store>, ManualClock) {
+    use cim_conformance::nats_server::{ServerSettings, TestServer};
+    use cim_domain::persistence::nats::{Credentials, NatsSettings, NatsStore};
+    use std::sync::OnceLock;
+
+    static SERVER: OnceLock<TestServer> = OnceLock::new();
+    let server =
+        SERVER.get_or_init(|| TestServer::start(ServerSettings::new().accounts(200)).unwrap());
+    let account = format!("a{}", server.next_account().unwrap());
+    let settings = NatsSettings::default().with_credentials(Credentials::UserPassword {
+        user: account.clone(),
+        password: account,
+    });
+    let store = NatsStore::open(&server.url(), settings).await.unwrap();
+    (Arc::new(store), ManualClock::at(NOON))
 }

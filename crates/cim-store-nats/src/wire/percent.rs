@@ -9,7 +9,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Encodes a text.
-pub(super) fn encode(text: &str) -> Cow<'_, str> {
+pub(crate) fn encode(text: &str) -> Cow<'_, str> {
     if text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
@@ -26,7 +26,7 @@ pub(super) fn encode(text: &str) -> Cow<'_, str> {
 }
 
 /// Decodes a value; `None` where it is not the encoding of a text.
-pub(super) fn decode(value: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(value: &str) -> Option<Cow<'_, str>> {
     if !value.contains('%') {
         return Some(Cow::Borrowed(value));
     }
