@@ -12,9 +12,9 @@ use cim_store::memory::MemoryStore;
 use cim_store::{
     Append, Appended, Bucket, BucketCapabilities, BucketError, BucketName, BucketSettings,
     CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError, EventLogErrorKind,
-    EventStream, ExpectedVersion, Head, HeadStream, Key, LogCapabilities, LogQuery, LogStats,
-    Position, Resolution, Revision, Store, StreamId, StreamPattern, StreamRange, SubjectPattern,
-    Truncation, WatchFrom, WriteOptions,
+    EventStream, ExpectedVersion, Head, HeadStream, Health, Key, LogCapabilities, LogQuery,
+    LogStats, Position, Resolution, Revision, Store, StreamId, StreamPattern, StreamRange,
+    SubjectPattern, Truncation, WatchFrom, WriteOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -100,6 +100,10 @@ impl Store for Broken<MemoryStore> {
         ctx: &Context,
     ) -> Result<Vec<(BucketName, BucketSettings)>, BucketError> {
         self.inner.buckets(ctx).await
+    }
+
+    async fn health(&self, ctx: &Context) -> Result<Health, EventLogError> {
+        self.inner.health(ctx).await
     }
 
     async fn close(&self) -> Result<(), EventLogError> {

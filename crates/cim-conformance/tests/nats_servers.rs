@@ -17,7 +17,7 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use cim_conformance::nats_server::{
-    Node, ServerError, ServerProgram, ServerSettings, TestCluster, TestServer,
+    Node, ServerError, ServerProgram, ServerSettings, TestCluster, TestServer, Tls,
 };
 use cim_store::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -364,6 +364,21 @@ fn a_server_that_can_not_start_says_why() {
     let error = error.unwrap_err();
     assert!(matches!(error, ServerError::Ended { .. }), "{error}");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
+}
+
+#[test]
+fn a_server_speaks_tls_with_the_certificate_that_is_set() {
+    let tls = Tls {
+        certificate: "/no/such/certificate.pem".into(),
+        key: "/no/such/key.pem".into(),
+        ca: None,
+        verify_clients: false,
+    };
+    let error = TestServer::start(ServerSettings::new().tls(tls)).unwrap_err();
+    assert!(
+        error.to_string().contains("/no/such/certificate.pem"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 use cim_store::{
-    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Store,
+    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Finding,
+    Health, Severity, Store,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,7 +19,7 @@ use crate::buckets::expiry::{Expiries, Watchers};
 use crate::buckets::port::EmbeddedBucket;
 use crate::buckets::reader::Reader;
 use crate::buckets::writer::{self, BucketWriter};
-use crate::directory::Directory;
+use crate::directory::{Directory, FORMAT};
 use crate::error::EngineError;
 use crate::events::EVENTS;
 use crate::events::catch_up::{catch_up, index_carried};
@@ -385,11 +386,74 @@ impl Store for EmbeddedStore {
         self.shared.buckets.catalog.list()
     }
 
+    async fn health(&self, ctx: &Context) -> Result<Health, EventLogError> {
+        let log = self.log();
+        let stats = log.stats(ctx).await?;
+        let directory = self.directory();
+        let mut health = Health::new()
+            .with_fact("directory", directory.display())
+            .with_fact("format", FORMAT)
+            .with_fact("durability", log.capabilities().durability)
+            .with_fact("events", stats.events)
+            .with_fact("streams", stats.streams)
+            .with_fact("last position", stats.last)
+            .with_fact("bytes of events", stats.bytes);
+        health = match self.shared.buckets.catalog.list() {
+            Ok(buckets) => health.with_fact("buckets", buckets.len()),
+            Err(error) => health.with_finding(Finding::new(
+                Severity::Problem,
+                error.to_string(),
+                "restore the store from a backup",
+            )),
+        };
+        if let Ok(disk) = rustix::fs::statvfs(directory) {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            health = health.with_fact("bytes free on the disk", free);
+            if free < LITTLE_SPACE {
+                health = health.with_finding(little_space(free));
+            }
+        }
+        for journal in [&self.shared.log.journal, &self.shared.buckets.reader.journal] {
+            if let Some(closed) = journal.closed() {
+                health = health.with_finding(stopped_writing(journal.setting.family.name, &closed));
+            }
+        }
+        for done in self.shared.report.to_string().lines() {
+            health = health.with_finding(Finding::new(
+                Severity::Note,
+                format!("opening the store {done}"),
+                "nothing: no acknowledged event was touched",
+            ));
+        }
+        Ok(health)
+    }
+
     async fn close(&self) -> Result<(), EventLogError> {
         let log = stop(&self.shared.log.requests).await;
         let buckets = stop(&self.shared.bucket_requests).await;
         log.and(buckets).map_err(EventLogError::from)
     }
+}
+
+/// Too little room for the segments that are made next.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+fn little_space(free: u64) -> Finding {
+    let what = format!("the disk has only {} MiB of room left", free >> 20);
+    Finding::new(
+        Severity::Warning,
+        what,
+        "make room: a full disk refuses appends, and nothing that is stored is given up for them",
+    )
+}
+
+fn stopped_writing(family: &str, closed: &EngineError) -> Finding {
+    Finding::new(
+        Severity::Problem,
+        format!("{family} can only be read, not written: {closed}"),
+        "look for errors of the disk, then close the store and open it again; what was \
+         acknowledged is stored",
+    )
 }
 
 /// Has a writer stop after everything that was asked before, and waits for it.

@@ -180,6 +180,9 @@ pub(crate) struct Replica {
     pub(crate) current: bool,
     #[serde(default)]
     pub(crate) offline: bool,
+    /// Nanoseconds since the leader heard of it last; 0 where it never did.
+    #[serde(default)]
+    pub(crate) active: u64,
     #[serde(default)]
     pub(crate) lag: u64,
 }
@@ -282,8 +285,8 @@ impl Api {
                 .decode(text.as_bytes())
                 .map_err(|error| malformed(error.to_string()))
         };
-        let headers = String::from_utf8(decode(&raw.hdrs)?)
-            .map_err(|error| malformed(error.to_string()))?;
+        let headers =
+            String::from_utf8(decode(&raw.hdrs)?).map_err(|error| malformed(error.to_string()))?;
         Ok(Some(StoredMessage {
             sequence: raw.seq,
             stored_at: raw.time.parse().map_err(|_| malformed(raw.time.clone()))?,
@@ -412,7 +415,10 @@ mod tests {
             })
         };
         assert!(refused(503, 10_008).is_temporary());
-        assert!(!refused(503, 10_039).is_temporary(), "JetStream is not enabled");
+        assert!(
+            !refused(503, 10_039).is_temporary(),
+            "JetStream is not enabled"
+        );
         assert!(!refused(404, NO_STREAM).is_temporary());
     }
 

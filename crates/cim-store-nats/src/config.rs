@@ -137,10 +137,7 @@ impl StreamConfig {
 
     /// Checks that a JetStream stream that is there keeps what this store would store in it.
     /// `self` is what the settings ask for.
-    pub(crate) fn check_found<K: PortErrorKind>(
-        &self,
-        found: &Self,
-    ) -> Result<(), PortError<K>> {
+    pub(crate) fn check_found<K: PortErrorKind>(&self, found: &Self) -> Result<(), PortError<K>> {
         let mut differences: Vec<(&'static str, String, String)> = Vec::new();
         let mut compare = |name, asked: &dyn ToString, found: &dyn ToString| {
             let (asked, found) = (asked.to_string(), found.to_string());
@@ -153,7 +150,11 @@ impl StreamConfig {
             subjects.sort_unstable();
             subjects.join(",")
         };
-        compare("subjects", &sorted(&self.subjects), &sorted(&found.subjects));
+        compare(
+            "subjects",
+            &sorted(&self.subjects),
+            &sorted(&found.subjects),
+        );
         compare("num_replicas", &self.num_replicas, &found.num_replicas);
         compare("storage", &self.storage, &found.storage);
         compare("retention", &self.retention, &found.retention);
@@ -161,11 +162,19 @@ impl StreamConfig {
         compare("max_age", &self.max_age, &found.max_age);
         compare("max_msgs", &self.max_msgs, &found.max_msgs);
         let per_subject = |config: &Self| config.max_msgs_per_subject.max(0);
-        compare("max_msgs_per_subject", &per_subject(self), &per_subject(found));
+        compare(
+            "max_msgs_per_subject",
+            &per_subject(self),
+            &per_subject(found),
+        );
         compare("allow_atomic", &self.allow_atomic, &found.allow_atomic);
         compare("allow_direct", &self.allow_direct, &found.allow_direct);
         compare("deny_delete", &self.deny_delete, &found.deny_delete);
-        compare("allow_rollup_hdrs", &self.allow_rollup_hdrs, &found.allow_rollup_hdrs);
+        compare(
+            "allow_rollup_hdrs",
+            &self.allow_rollup_hdrs,
+            &found.allow_rollup_hdrs,
+        );
         compare("allow_msg_ttl", &self.allow_msg_ttl, &found.allow_msg_ttl);
         compare("sealed", &self.sealed, &found.sealed);
         if found.persist_mode == "async" {
@@ -203,7 +212,11 @@ mod tests {
     #[test]
     fn a_stream_as_it_was_made_is_taken() {
         let config = StreamConfig::of_log(&NatsSettings::default());
-        assert!(config.check_found::<cim_store::EventLogErrorKind>(&config).is_ok());
+        assert!(
+            config
+                .check_found::<cim_store::EventLogErrorKind>(&config)
+                .is_ok()
+        );
     }
 
     #[test]

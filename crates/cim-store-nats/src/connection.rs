@@ -49,7 +49,7 @@ pub(crate) async fn connect(
         Some(Err(error)) => return Err(refused(url, error)),
         None => {
             return Err(
-                EventLogError::unavailable("no server answered in time").with("url", shown(url)),
+                EventLogError::unavailable("no server answered in time").with("url", shown(url))
             );
         }
     };
@@ -97,7 +97,9 @@ fn hear(event: &Event, waiting: &Waiting, fate: &watch::Sender<u64>) {
 
 /// The subject of `Permissions Violation for Publish to "subject"`.
 fn denied_subject(report: &str) -> Option<&str> {
-    let report = report.to_ascii_lowercase().find("permissions violation for publish")
+    let report = report
+        .to_ascii_lowercase()
+        .find("permissions violation for publish")
         .and_then(|at| report.get(at..))?;
     let (_, rest) = report.split_once('"')?;
     rest.split_once('"').map(|(subject, _)| subject)
@@ -134,7 +136,8 @@ fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
 /// is for all servers.
 fn credentials_of(servers: &[ServerAddr]) -> Option<Credentials> {
     let server = servers.iter().find(|server| server.has_user_pass())?;
-    let plain = |text: &str| percent::decode(text).map_or(text.to_owned(), |text| text.into_owned());
+    let plain =
+        |text: &str| percent::decode(text).map_or(text.to_owned(), |text| text.into_owned());
     let user = plain(server.username()?);
     Some(match server.password() {
         Some(password) => Credentials::UserPassword {
@@ -221,7 +224,9 @@ fn check_file(path: &std::path::Path, what: &str) -> Result<(), EventLogError> {
 /// Up to 4 s between attempts, doubling from 50 ms; up to half of it is left out by chance, so that
 /// the clients of a server that comes back don't all come at once.
 fn reconnect_delay(attempts: usize) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(7);
+    let doublings = u32::try_from(attempts.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(7);
     let longest = Duration::from_millis(50 << doublings).min(Duration::from_secs(4));
     let left_out = SystemClock.now().as_micros().unsigned_abs() % 1_000;
     longest - longest.mul_f64(left_out as f64 / 2_000.0)
@@ -229,9 +234,11 @@ fn reconnect_delay(attempts: usize) -> Duration {
 
 fn refused(url: &str, error: ConnectError) -> EventLogError {
     let (fault, what, hint) = match error.kind() {
-        ConnectErrorKind::ServerParse => {
-            (Fault::Invalid, "the server's address can't be read", "name it such as nats://host:4222")
-        }
+        ConnectErrorKind::ServerParse => (
+            Fault::Invalid,
+            "the server's address can't be read",
+            "name it such as nats://host:4222",
+        ),
         ConnectErrorKind::Dns => (
             Fault::Unavailable,
             "the server's name can't be resolved",
@@ -262,7 +269,9 @@ fn refused(url: &str, error: ConnectError) -> EventLogError {
 /// Refuses servers that don't keep what the adapter rests on.
 pub(crate) fn check_version(client: &Client) -> Result<(), EventLogError> {
     let Some(info) = client.try_server_info() else {
-        return Err(EventLogError::unavailable("the server did not introduce itself"));
+        return Err(EventLogError::unavailable(
+            "the server did not introduce itself",
+        ));
     };
     let version = ServerVersion::parse(&info.version);
     if version.is_some_and(|version| version >= ServerVersion::OLDEST) {
@@ -290,7 +299,13 @@ mod tests {
         let found = servers("tls://a:4222, b:4223,nats://c").unwrap();
         let found: Vec<_> = found
             .iter()
-            .map(|server| (server.host().to_owned(), server.port(), server.tls_required()))
+            .map(|server| {
+                (
+                    server.host().to_owned(),
+                    server.port(),
+                    server.tls_required(),
+                )
+            })
             .collect();
         assert_eq!(
             found,
@@ -317,7 +332,9 @@ mod tests {
             found("nats://us%40er:p%3Aw@a,b"),
             Some(Credentials::UserPassword { user, password }) if user == "us@er" && password == "p:w"
         ));
-        assert!(matches!(found("nats://a,nats://s3cr3t@b"), Some(Credentials::Token(token)) if token == "s3cr3t"));
+        assert!(
+            matches!(found("nats://a,nats://s3cr3t@b"), Some(Credentials::Token(token)) if token == "s3cr3t")
+        );
         assert!(found("nats://a,b").is_none());
     }
 

@@ -33,10 +33,10 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
                  stored is given up for new events",
             )
         }
-        Failure::Refused(refusal) if refusal.err_code == TOO_LARGE => PortError::invalid(
-            "the message is larger than the JetStream stream takes",
-        )
-        .with_hint("remove `max_msg_size` from the JetStream stream"),
+        Failure::Refused(refusal) if refusal.err_code == TOO_LARGE => {
+            PortError::invalid("the message is larger than the JetStream stream takes")
+                .with_hint("remove `max_msg_size` from the JetStream stream")
+        }
         Failure::Refused(refusal) if refusal.err_code == SEALED => {
             PortError::new(Fault::Denied, "the JetStream stream is sealed")
                 .with_hint("a sealed stream can only be read; restore it under another name")
@@ -55,19 +55,20 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
 
 fn lost_error<K: PortErrorKind>(lost: &Lost, operation: &str) -> PortError<K> {
     match lost {
-        Lost::Denied { subject } => {
-            PortError::new(Fault::Denied, format!("the server does not permit {operation}"))
-                .with("subject", subject)
-                .with_hint("give the user the permission to publish to this subject")
-        }
+        Lost::Denied { subject } => PortError::new(
+            Fault::Denied,
+            format!("the server does not permit {operation}"),
+        )
+        .with("subject", subject)
+        .with_hint("give the user the permission to publish to this subject"),
         Lost::Closed { .. } => closed(),
         Lost::NotSent { .. } => {
             PortError::unavailable(format!("{operation} could not be sent to the server"))
         }
-        Lost::NoResponders { .. } => {
-            PortError::unavailable(format!("no server took {operation} in time"))
-                .with_hint("the JetStream stream has no leader, or JetStream is off: see `cim doctor`")
-        }
+        Lost::NoResponders { .. } => PortError::unavailable(format!(
+            "no server took {operation} in time"
+        ))
+        .with_hint("the JetStream stream has no leader, or JetStream is off: see `cim doctor`"),
         Lost::TimedOut { .. } | Lost::Disconnected { .. } => {
             PortError::unavailable(format!("no server answered {operation} in time")).with_hint(
                 "see `cim doctor`; where servers are well, the user may lack the permission for \

@@ -319,7 +319,11 @@ impl Follower {
 
     fn forget(&mut self, why: &str) {
         if let Some(consumer) = self.consumer.take() {
-            tracing::debug!(stream = self.following.stream, why, "another consumer is made");
+            tracing::debug!(
+                stream = self.following.stream,
+                why,
+                "another consumer is made"
+            );
             self.delete(consumer.name);
         }
     }

@@ -43,6 +43,7 @@ mod connection;
 mod error;
 mod events;
 mod follow;
+mod health;
 mod requests;
 mod server;
 mod session;

@@ -25,7 +25,9 @@ use crate::budget::within;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Lost {
     /// Nobody listens there: nothing was received.
-    #[error("no server takes requests for {subject}: there is no such JetStream stream, or no leader")]
+    #[error(
+        "no server takes requests for {subject}: there is no such JetStream stream, or no leader"
+    )]
     NoResponders { subject: String },
     /// The server refused the subject: nothing was received.
     #[error("the server does not let this user publish to {subject}")]
@@ -290,7 +292,11 @@ impl Requests {
                         .publish_with_reply_and_headers(subject, reply, headers, payload)
                         .await
                 }
-                (Some(reply), None) => self.client.publish_with_reply(subject, reply, payload).await,
+                (Some(reply), None) => {
+                    self.client
+                        .publish_with_reply(subject, reply, payload)
+                        .await
+                }
                 (None, Some(headers)) => {
                     self.client
                         .publish_with_headers(subject, headers, payload)

@@ -71,8 +71,7 @@ impl ServerTime {
 
     /// The server told its time just now.
     pub(crate) fn told(&self, time: Timestamp) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) =
-            (time, SystemClock.monotonic());
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = (time, SystemClock.monotonic());
     }
 
     /// What time it is there.

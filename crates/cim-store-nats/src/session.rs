@@ -93,7 +93,11 @@ impl Session {
     }
 
     /// Reports a failure, after closing as `Closed`.
-    pub(crate) fn report<K: PortErrorKind>(&self, failure: Failure, operation: &str) -> PortError<K> {
+    pub(crate) fn report<K: PortErrorKind>(
+        &self,
+        failure: Failure,
+        operation: &str,
+    ) -> PortError<K> {
         if self.is_closed() {
             return error::closed();
         }

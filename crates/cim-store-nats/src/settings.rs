@@ -272,7 +272,9 @@ impl NatsSettings {
         }
         if self.connection.request_timeout.is_zero() || self.connection.operation_timeout.is_zero()
         {
-            return Err(EventLogError::invalid("a time limit of zero lets nothing be done"));
+            return Err(EventLogError::invalid(
+                "a time limit of zero lets nothing be done",
+            ));
         }
         Ok(())
     }

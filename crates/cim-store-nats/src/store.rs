@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cim_store::{
-    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError,
-    FlushPolicy, Limits, Store, Timestamp,
+    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, FlushPolicy,
+    Health, Limits, Store, Timestamp,
 };
 
 use crate::api::{Api, Failure, StreamInfo};
-use crate::budget::Budget;
 use crate::buckets;
+use crate::budget::Budget;
 use crate::config::StreamConfig;
 use crate::connection::{self, Connection};
 use crate::error;
 use crate::events::log::NatsLog;
+use crate::health::{self, flush::Flush};
 use crate::requests::{Lost, Requests};
 use crate::server::ServerTime;
 use crate::session::Session;
@@ -90,9 +91,9 @@ impl NatsStore {
         } = connection;
         let limits = limits(client.max_payload());
         let has_jetstream = client.try_server_info().is_some_and(|info| info.jetstream);
-        let requests = Requests::start(client, waiting)
-            .await
-            .map_err(|lost| error::report::<cim_store::EventLogErrorKind>(lost.into(), "opening"))?;
+        let requests = Requests::start(client, waiting).await.map_err(|lost| {
+            error::report::<cim_store::EventLogErrorKind>(lost.into(), "opening")
+        })?;
         let api = Api::new(requests, settings.domain.as_deref());
         let budget = Budget::new(
             &Context::new(),
@@ -103,7 +104,7 @@ impl NatsStore {
         let info = open_stream(&api, &settings, has_jetstream, &budget).await?;
         let time = info.ts.as_deref().and_then(|time| time.parse().ok());
         let time: Timestamp = time.unwrap_or_else(|| settings.clock.now());
-        let flush = FlushPolicy::Unverified;
+        let flush = flush_policy(&api, &settings, &info, &budget).await?;
         let session = Session::new(settings, api, ServerTime::new(time), limits, flush, epoch);
         Ok(Self {
             log: NatsLog::new(session.clone()),
@@ -120,7 +121,9 @@ impl NatsStore {
 /// The contract's limits, as far as the server takes messages of that size.
 fn limits(max_payload: usize) -> Limits {
     let mut limits = Limits::CONTRACT;
-    limits.payload_bytes = limits.payload_bytes.min(max_payload.saturating_sub(HEADERS));
+    limits.payload_bytes = limits
+        .payload_bytes
+        .min(max_payload.saturating_sub(HEADERS));
     limits
 }
 
@@ -141,13 +144,22 @@ async fn open_stream(
         failure => error::report(failure, "opening"),
     };
     let asked = StreamConfig::of_log(settings);
-    let probe = if has_jetstream { budget.clone() } else { budget.shortened() };
-    let found = api.stream_info(&settings.stream, &probe).await.map_err(report)?;
+    let probe = if has_jetstream {
+        budget.clone()
+    } else {
+        budget.shortened()
+    };
+    let found = api
+        .stream_info(&settings.stream, &probe)
+        .await
+        .map_err(report)?;
     let info = match found {
         Some(info) => info,
         None if settings.must_exist => {
-            return Err(EventLogError::not_found("there is no such log on the server")
-                .with("JetStream stream", &settings.stream));
+            return Err(
+                EventLogError::not_found("there is no such log on the server")
+                    .with("JetStream stream", &settings.stream),
+            );
         }
         None => make_stream(api, &asked, budget).await.map_err(|failure| {
             let error: EventLogError = report(failure);
@@ -157,6 +169,31 @@ async fn open_stream(
     asked.check_found::<cim_store::EventLogErrorKind>(&info.config)?;
     check_complete(&info)?;
     Ok(info)
+}
+
+/// How the log's servers flush. Nobody is asked unless the settings say whom, or that they must.
+async fn flush_policy(
+    api: &Api,
+    settings: &NatsSettings,
+    info: &StreamInfo,
+    budget: &Budget,
+) -> Result<FlushPolicy, EventLogError> {
+    let monitor = settings.monitor_url.as_deref();
+    let flush = if monitor.is_some() || settings.require_verified_flush {
+        let server = api.requests.client().try_server_info().unwrap_or_default();
+        let holders = health::flush::holders(info, &server.server_name);
+        health::flush::detect(monitor, &api.requests, &holders, budget).await
+    } else {
+        Flush::not_asked()
+    };
+    if settings.require_verified_flush && !flush.is_verified() {
+        return Err(EventLogError::unsupported(
+            "it must be known that the servers flush before they acknowledge, and it is not",
+        )
+        .with("flush", flush.why)
+        .with_hint(flush.advice));
+    }
+    Ok(flush.policy)
 }
 
 /// Makes a JetStream stream. Whoever comes second with the same settings gets the same one.
@@ -216,6 +253,10 @@ impl Store for NatsStore {
         ctx: &Context,
     ) -> Result<Vec<(BucketName, BucketSettings)>, BucketError> {
         buckets::list(&self.session, ctx).await
+    }
+
+    async fn health(&self, ctx: &Context) -> Result<Health, EventLogError> {
+        health::look(&self.session, ctx).await
     }
 
     async fn close(&self) -> Result<(), EventLogError> {

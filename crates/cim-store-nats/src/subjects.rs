@@ -75,7 +75,10 @@ pub(crate) fn parse_event(subject: &str) -> Option<EventSubject<'_>> {
     let (rest, version) = rest.rsplit_once('.')?;
     let (stream, event_type) = rest.rsplit_once('.')?;
     let digits = version.bytes().all(|byte| byte.is_ascii_digit());
-    let version: u64 = version.parse().ok().filter(|_| digits && !version.starts_with('0'))?;
+    let version: u64 = version
+        .parse()
+        .ok()
+        .filter(|_| digits && !version.starts_with('0'))?;
     Some(EventSubject {
         stream,
         event_type,
@@ -91,7 +94,10 @@ pub(crate) fn is_type(token: &str, event_type: &str) -> bool {
 
 /// The subjects of events, among those that a pattern matches, of one type where there is only
 /// one; `None` where there are none.
-pub(crate) fn events_meant(pattern: Option<&SubjectPattern>, types: &[EventType]) -> Option<String> {
+pub(crate) fn events_meant(
+    pattern: Option<&SubjectPattern>,
+    types: &[EventType],
+) -> Option<String> {
     let mut shape = String::from("cim.events.*.*.*.");
     match types {
         [only] => shape.push_str(&encode_token(only.as_str()).unwrap_or_default()),
@@ -161,8 +167,14 @@ mod tests {
     fn patterns_of_streams_become_filters_of_first_events() {
         let filter = |pattern: &str| first_events(&pattern.parse().unwrap());
         assert_eq!(filter(">").as_deref(), Some("cim.events.*.*.*.*.1"));
-        assert_eq!(filter("sales.>").as_deref(), Some("cim.events.sales.*.*.*.1"));
-        assert_eq!(filter("*.order.7").as_deref(), Some("cim.events.*.order.7.*.1"));
+        assert_eq!(
+            filter("sales.>").as_deref(),
+            Some("cim.events.sales.*.*.*.1")
+        );
+        assert_eq!(
+            filter("*.order.7").as_deref(),
+            Some("cim.events.*.order.7.*.1")
+        );
         assert_eq!(filter("sales"), None);
         assert_eq!(filter("a.b.c.d"), None);
     }
@@ -172,20 +184,28 @@ mod tests {
         let pattern = |text: &str| SubjectPattern::new(text.to_owned()).unwrap();
         let placed = EventType::new("placed").unwrap();
         let paid = EventType::new("paid").unwrap();
-        let meant = |pattern: Option<&SubjectPattern>, types: &[EventType]| {
-            events_meant(pattern, types)
-        };
+        let meant =
+            |pattern: Option<&SubjectPattern>, types: &[EventType]| events_meant(pattern, types);
         assert_eq!(meant(None, &[]).as_deref(), Some("cim.events.>"));
-        assert_eq!(meant(Some(&pattern(">")), &[]).as_deref(), Some("cim.events.>"));
+        assert_eq!(
+            meant(Some(&pattern(">")), &[]).as_deref(),
+            Some("cim.events.>")
+        );
         let one = [placed.clone()];
-        assert_eq!(meant(None, &one).as_deref(), Some("cim.events.*.*.*.placed.*"));
+        assert_eq!(
+            meant(None, &one).as_deref(),
+            Some("cim.events.*.*.*.placed.*")
+        );
         let sales = pattern("cim.events.sales.>");
         assert_eq!(
             meant(Some(&sales), &one).as_deref(),
             Some("cim.events.sales.*.*.placed.*")
         );
         let two = [placed, paid];
-        assert_eq!(meant(Some(&sales), &two).as_deref(), Some("cim.events.sales.*.*.*.*"));
+        assert_eq!(
+            meant(Some(&sales), &two).as_deref(),
+            Some("cim.events.sales.*.*.*.*")
+        );
         assert_eq!(meant(Some(&pattern("other.>")), &[]), None);
     }
 }

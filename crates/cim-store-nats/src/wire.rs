@@ -9,7 +9,7 @@ mod encode;
 pub(crate) mod percent;
 
 pub(crate) use decode::{Arrived, commit_of, decode_event};
-pub(crate) use encode::{BatchPlace, encode_event, guard};
+pub(crate) use encode::{BatchPlace, Encoded, encode_event, guard};
 
 /// The names of the headers.
 pub(crate) mod header {
@@ -34,6 +34,9 @@ pub(crate) mod header {
     pub(crate) const CID: &str = "ce-cid";
     pub(crate) const PREVIOUS: &str = "ce-previouscid";
     pub(crate) const METADATA: &str = "ce-metadata";
+    /// `block` where the body is the event's whole block, because its metadata is larger than
+    /// headers can be.
+    pub(crate) const BODY: &str = "ce-body";
 
     pub(crate) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
     pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";

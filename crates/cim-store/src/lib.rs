@@ -37,6 +37,7 @@ pub mod error;
 pub mod event;
 pub mod event_log;
 pub mod filter;
+pub mod health;
 pub mod ids;
 pub mod limits;
 pub mod memory;
@@ -64,6 +65,7 @@ pub use event_log::{EventLog, EventLogExt, EventStream, HeadStream, LogStats};
 pub use filter::{
     Direction, EventFilter, LogQuery, StreamPattern, StreamRange, TimeBasis, TimeRange,
 };
+pub use health::{Fact, Finding, Health, Severity};
 pub use ids::{
     CausationId, CommitId, CorrelationId, EventId, IdGenerator, SequentialIds, SystemIds,
 };

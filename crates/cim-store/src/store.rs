@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError};
+use crate::{
+    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Health,
+};
 
 /// An open store.
 #[async_trait]
@@ -33,6 +35,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         &self,
         ctx: &Context,
     ) -> Result<Vec<(BucketName, BucketSettings)>, BucketError>;
+
+    /// How the store is: what there is to know, and what is wrong with what to do. It only looks,
+    /// and takes as long as a few questions to a server, or to the disk.
+    ///
+    /// What is wrong is a [`Finding`](crate::Finding) wherever the store can still say so: a server
+    /// that is away, a replica that is missing, a store that stopped writing.
+    ///
+    /// # Errors
+    /// `Closed` after closing; `Unavailable` where the deadline passed before.
+    async fn health(&self, ctx: &Context) -> Result<Health, EventLogError>;
 
     /// Ends writing, waits for what is under way, and frees what the store holds. Later calls to
     /// its ports get `Closed`. Closing twice is no error.

@@ -145,6 +145,13 @@ impl Store for StaysOpen {
         self.store.buckets(ctx).await
     }
 
+    async fn health(&self, ctx: &Context) -> Result<Health, EventLogError> {
+        match &self.health {
+            Some(health) => Ok(health.clone()),
+            None => self.store.health(ctx).await,
+        }
+    }
+
     async fn close(&self) -> Result<(), EventLogError> {
         Ok(())
     }

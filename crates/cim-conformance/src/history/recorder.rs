@@ -65,9 +65,15 @@ impl Recorder {
 
     /// A client: the log, as it is given to one caller. A client makes one call at a time.
     pub fn client(&self) -> Arc<dyn EventLog> {
+        self.client_over(self.shared.log.clone())
+    }
+
+    /// A client that reaches the same log in another way: over a connection of its own, say.
+    pub fn client_over(&self, log: Arc<dyn EventLog>) -> Arc<dyn EventLog> {
         Arc::new(Client {
             number: self.shared.clients.fetch_add(1, Ordering::Relaxed),
             shared: self.shared.clone(),
+            log,
         })
     }
 
@@ -125,6 +131,7 @@ impl fmt::Debug for Shared {
 struct Client {
     number: u32,
     shared: Arc<Shared>,
+    log: Arc<dyn EventLog>,
 }
 
 fn call_of(append: &Append, commit: CommitId) -> AppendCall {
@@ -179,9 +186,11 @@ fn outcome_of(call: &AppendCall, result: &Result<Appended, EventLogError>) -> Ou
 impl EventLog for Client {
     async fn append(&self, ctx: &Context, mut append: Append) -> Result<Appended, EventLogError> {
         let ids = &self.shared.ids;
-        let commit = *append
-            .commit_id
-            .get_or_insert_with(|| CommitId::from_uuid(ids.next_uuid()));
+        let commit = append.commit_id.unwrap_or_else(|| {
+            append.fresh = true;
+            CommitId::from_uuid(ids.next_uuid())
+        });
+        append.commit_id = Some(commit);
         for event in append.writes.iter_mut().flat_map(|write| &mut write.events) {
             event
                 .id
@@ -191,7 +200,7 @@ impl EventLog for Client {
         let operation = self
             .shared
             .called(self.number, Call::Append(call.clone()))?;
-        let result = self.shared.log.append(ctx, append).await;
+        let result = self.log.append(ctx, append).await;
         let outcome = outcome_of(&call, &result);
         if let Err(error) = self.shared.answered(operation, outcome) {
             // The answer could not be written down, so nobody may rely on it.
@@ -210,14 +219,14 @@ impl EventLog for Client {
     ) -> Result<EventStream, EventLogError> {
         let whole = range.to.is_none() && range.limit.is_none();
         if !whole || range.direction == Direction::Backwards {
-            return self.shared.log.read_stream(ctx, stream, range).await;
+            return self.log.read_stream(ctx, stream, range).await;
         }
         let call = Call::Read {
             stream: stream.clone(),
             from: range.from,
         };
         let operation = self.shared.called(self.number, call)?;
-        match self.shared.log.read_stream(ctx, stream, range).await {
+        match self.log.read_stream(ctx, stream, range).await {
             Ok(events) => Ok(recorded(self.shared.clone(), operation, events)),
             Err(error) => {
                 self.shared.answered(operation, Outcome::Failed)?;
@@ -227,7 +236,7 @@ impl EventLog for Client {
     }
 
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError> {
-        self.shared.log.read_log(ctx, query).await
+        self.log.read_log(ctx, query).await
     }
 
     async fn subscribe(
@@ -236,7 +245,7 @@ impl EventLog for Client {
         filter: EventFilter,
         after: Position,
     ) -> Result<EventStream, EventLogError> {
-        self.shared.log.subscribe(ctx, filter, after).await
+        self.log.subscribe(ctx, filter, after).await
     }
 
     async fn head(&self, ctx: &Context, stream: &StreamId) -> Result<Option<Head>, EventLogError> {
@@ -244,7 +253,7 @@ impl EventLog for Client {
             stream: stream.clone(),
         };
         let operation = self.shared.called(self.number, call)?;
-        let result = self.shared.log.head(ctx, stream).await;
+        let result = self.log.head(ctx, stream).await;
         let outcome = match &result {
             Ok(head) => Outcome::Head(head.as_ref().map_or(Version::NONE, |head| head.version)),
             Err(_) => Outcome::Failed,
@@ -258,23 +267,23 @@ impl EventLog for Client {
         ctx: &Context,
         pattern: &StreamPattern,
     ) -> Result<HeadStream, EventLogError> {
-        self.shared.log.streams(ctx, pattern).await
+        self.log.streams(ctx, pattern).await
     }
 
     async fn resolve(&self, ctx: &Context, commit: CommitId) -> Result<Resolution, EventLogError> {
-        self.shared.log.resolve(ctx, commit).await
+        self.log.resolve(ctx, commit).await
     }
 
     async fn stats(&self, ctx: &Context) -> Result<LogStats, EventLogError> {
-        self.shared.log.stats(ctx).await
+        self.log.stats(ctx).await
     }
 
     async fn truncate(&self, ctx: &Context, truncation: Truncation) -> Result<(), EventLogError> {
-        self.shared.log.truncate(ctx, truncation).await
+        self.log.truncate(ctx, truncation).await
     }
 
     fn capabilities(&self) -> LogCapabilities {
-        self.shared.log.capabilities()
+        self.log.capabilities()
     }
 }
 

@@ -16,8 +16,9 @@ use super::ServerError;
 
 /// `$1` is the directory. The guardian makes it, so that there is no moment in which it is there
 /// and has no guardian. A process that was just killed may still end a write, so removing is tried
-/// again.
+/// again. The test process can be gone before it reads `made`.
 const SCRIPT: &str = r#"
+trap '' PIPE
 mkdir -- "$1" || exit 1
 echo made
 pids=
@@ -135,17 +136,7 @@ fn no_pipe() -> io::Error {
 
 /// Returns when the directory is there.
 fn start(directory: &Path) -> io::Result<(Child, ChildStdin)> {
-    let mut child = Command::new("sh")
-        .args(["-c", SCRIPT, "guardian"])
-        .arg(directory)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        // The test process's own would keep whoever reads them waiting for the guardian.
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        // Ctrl-C in a terminal is for the test process; the pipe tells us that it is gone.
-        .process_group(0)
-        .spawn()?;
+    let mut child = shell(directory).spawn()?;
     let (pipe, mut said) = child
         .stdin
         .take()
@@ -158,5 +149,75 @@ fn start(directory: &Path) -> io::Result<(Child, ChildStdin)> {
             let status = child.wait()?;
             Err(io::Error::other(format!("it ended with {status}")))
         }
+    }
+}
+
+fn shell(directory: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", SCRIPT, "guardian"])
+        .arg(directory)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        // The test process's own would keep whoever reads them waiting for the guardian.
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        // Ctrl-C in a terminal is for the test process; the pipe tells us that it is gone.
+        .process_group(0);
+    shell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_new_and_goes_with_its_guardian() {
+        let parent = std::env::temp_dir();
+        let guardian = Guardian::of_directory_in(&parent).unwrap();
+        let directory = guardian.directory().to_path_buf();
+        assert!(directory.is_dir());
+        std::fs::write(directory.join("file"), "x").unwrap();
+        drop(guardian);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_there_is_neither_taken_nor_removed() {
+        let other = Guardian::of_directory_in(&std::env::temp_dir()).unwrap();
+        assert!(start(other.directory()).is_err());
+        assert!(other.directory().is_dir());
+    }
+
+    #[test]
+    fn nothing_is_left_where_the_test_process_goes_before_it_has_heard_of_the_directory() {
+        let other = Guardian::of_directory_in(&std::env::temp_dir()).unwrap();
+        for number in 0..20 {
+            let directory = other.directory().join(number.to_string());
+            let mut child = shell(&directory).spawn().unwrap();
+            drop(child.stdout.take());
+            drop(child.stdin.take());
+            assert!(child.wait().unwrap().success());
+            assert!(!directory.exists());
+        }
+    }
+
+    #[test]
+    fn what_runs_at_the_end_is_killed_and_what_ended_is_not() {
+        let guardian = Guardian::of_directory_in(&std::env::temp_dir()).unwrap();
+        let sleep = |guardian: &Guardian| {
+            let seconds = |command: &mut Command| {
+                command.arg("1000");
+                Ok(())
+            };
+            guardian.run(Path::new("sleep"), seconds).unwrap()
+        };
+        let (mut forgotten, mut left) = (sleep(&guardian), sleep(&guardian));
+        guardian.ended(forgotten.id()).unwrap();
+        drop(guardian);
+        assert!(!left.wait().unwrap().success());
+        assert!(forgotten.try_wait().unwrap().is_none());
+        forgotten.kill().unwrap();
+        forgotten.wait().unwrap();
     }
 }

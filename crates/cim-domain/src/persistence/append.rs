@@ -71,6 +71,7 @@ impl Writer {
     ) -> Result<Appended, WriteFault> {
         let mut may_be_stored = false;
         let mut rounds = 0;
+        let mut append = append.clone();
         loop {
             let error = match self.log.append(ctx, append.clone()).await {
                 Ok(appended) => return Ok(appended),
@@ -82,6 +83,8 @@ impl Writer {
                 return Err(WriteFault::Log(error));
             }
             may_be_stored = true;
+            // From here on the log has to look for an earlier try.
+            append.fresh = false;
             let temporary = lost || error.fault() == Some(Fault::Unavailable);
             if !temporary
                 || !self.may_repeat(ctx, rounds)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use cim_domain::Entity;
 use cim_domain::persistence::{KvRepository, KvRepositoryBuilder, SimpleRepository, StateError};
 use cim_domain::store::{
-    BucketExt as _, BucketName, BucketSettings, Clock as _, ExpectedVersion, Key, Store, Version,
+    BucketError, BucketExt as _, BucketName, BucketSettings, Clock as _, ExpectedVersion, Fault,
+    Key, Store, Version,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -391,4 +392,18 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(compare_with_a_map(steps));
     }
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_unknown_and_every_other_error_keeps_its_kind() {
+    let lost = StateError::from(BucketError::unknown("the answer was lost"));
+    assert!(matches!(lost, StateError::Unknown { .. }), "{lost:?}");
+    assert_eq!(
+        lost.to_string(),
+        "whether the state was changed is not known"
+    );
+    let StateError::Store(closed) = StateError::from(BucketError::closed("it is closed")) else {
+        panic!("an error of the bucket stays one");
+    };
+    assert_eq!(closed.fault(), Some(Fault::Closed));
 }

@@ -56,7 +56,16 @@ pub(super) async fn append(
         unanswered: None,
         slot: None,
     };
-    attempts.run().await
+    match attempts.run().await {
+        // The same commit may have been stored beside this, by another call: that is no conflict.
+        Err(error) if error.is_conflict() && !append.fresh => {
+            match commits::find(log, commit_id, budget).await? {
+                Some(stored) => stored.repeated(&append, commit_id),
+                None => Err(error),
+            }
+        }
+        answer => answer,
+    }
 }
 
 /// The attempts of one append.
@@ -226,7 +235,9 @@ impl Attempts<'_> {
                 last_by_subj: &slot,
             };
             match self.log.get(&get, self.budget).await? {
-                Some(message) if crate::wire::commit_of(message.headers()) == Some(self.commit_id) => {
+                Some(message)
+                    if crate::wire::commit_of(message.headers()) == Some(self.commit_id) =>
+                {
                     let event = event_of(&message)?;
                     Some(commits::read(self.log, &event, self.budget).await?)
                 }
@@ -338,7 +349,9 @@ fn check_size(message: &super::messages::Outgoing, largest: usize) -> Result<(),
         .iter()
         .map(|(name, values)| {
             let name: &str = name.as_ref();
-            let lines = values.iter().map(|value| name.len() + value.as_str().len() + 4);
+            let lines = values
+                .iter()
+                .map(|value| name.len() + value.as_str().len() + 4);
             lines.sum::<usize>()
         })
         .sum();
@@ -349,12 +362,10 @@ fn check_size(message: &super::messages::Outgoing, largest: usize) -> Result<(),
     }
     let limit = cim_store::LimitName::PayloadBytes;
     let room = largest.saturating_sub(headers + 256);
-    Err(
-        EventLogError::too_large(limit, message.payload.len(), room)
-            .with("subject", &message.subject)
-            .with("max_payload of the server", largest)
-            .with_hint("set `max_payload: 4MB` in the server's configuration"),
-    )
+    Err(EventLogError::too_large(limit, message.payload.len(), room)
+        .with("subject", &message.subject)
+        .with("max_payload of the server", largest)
+        .with_hint("set `max_payload: 4MB` in the server's configuration"))
 }
 
 /// An append without events: checks what it expects, all at one moment. Versions only grow, so what

@@ -79,7 +79,9 @@ fn time_of(id: CommitId) -> Option<Timestamp> {
         return None;
     }
     let bytes = uuid.as_bytes();
-    let millis = bytes[..6].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+    let millis = bytes[..6]
+        .iter()
+        .fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
     Some(Timestamp::from_micros(millis.saturating_mul(1_000)))
 }
 
@@ -88,7 +90,8 @@ fn time_of(id: CommitId) -> Option<Timestamp> {
 pub(super) fn tells_its_time(log: &SharedLog, id: CommitId) -> bool {
     let now = log.session.time.now();
     time_of(id).is_some_and(|time| {
-        time.saturating_since(now) <= NEWEST_UNMARKED && now.saturating_since(time) <= OLDEST_UNMARKED
+        time.saturating_since(now) <= NEWEST_UNMARKED
+            && now.saturating_since(time) <= OLDEST_UNMARKED
     })
 }
 

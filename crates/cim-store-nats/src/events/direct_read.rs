@@ -22,7 +22,10 @@ const PAGE_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) enum Page {
     /// Events in the order of the log; `more` of the same request were left out.
-    Events { events: Vec<RecordedEvent>, more: bool },
+    Events {
+        events: Vec<RecordedEvent>,
+        more: bool,
+    },
     /// More subjects match than one request can have.
     TooMany,
 }

@@ -32,7 +32,9 @@ impl HeadCache {
     /// With room for so many heads.
     pub(crate) fn new(heads: usize) -> Self {
         Self {
-            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
             hasher: RandomState::new(),
             room: heads / SHARDS / 2,
         }

@@ -62,7 +62,11 @@ impl SharedLog {
         let seq = event.position.get() + u64::from(missing);
         let last = self.get(&Get::Sequence { seq }, budget).await?;
         let whole = last.is_some_and(|last| commit_of(last.headers()) == Some(event.commit_id));
-        if whole { Ok(()) } else { Err(incomplete(event)) }
+        if whole {
+            Ok(())
+        } else {
+            Err(incomplete(event))
+        }
     }
 }
 

@@ -84,7 +84,9 @@ impl SharedLog {
         budget: &Budget,
     ) -> Result<Start, EventLogError> {
         let sequence = Start::Sequence(after.saturating_add(1));
-        let stored = filter.time.filter(|range| range.basis == TimeBasis::StoredAt);
+        let stored = filter
+            .time
+            .filter(|range| range.basis == TimeBasis::StoredAt);
         let Some(from) = stored.and_then(|range| range.from) else {
             return Ok(sequence);
         };
@@ -293,7 +295,10 @@ impl Reader {
         if self.all {
             self.check_commit(&event)?;
         }
-        let end = self.filter.time.filter(|range| range.basis == TimeBasis::StoredAt);
+        let end = self
+            .filter
+            .time
+            .filter(|range| range.basis == TimeBasis::StoredAt);
         if let Some(end) = end.and_then(|range| range.to) {
             self.is_past = event.stored_at >= end.saturating_add(CLOCKS_DIFFER);
         }

@@ -90,7 +90,10 @@ pub(crate) fn messages(
     // What must stay empty besides the places of the events: those of checks, and of writes that
     // have no events and so only check.
     let mut checks = known.iter().enumerate().filter_map(|(at, known)| {
-        let writes = append.writes.get(at).is_some_and(|write| !write.events.is_empty());
+        let writes = append
+            .writes
+            .get(at)
+            .is_some_and(|write| !write.events.is_empty());
         let exact = matches!(known.expected, ExpectedVersion::Exact(_));
         (!writes && exact).then(|| subjects::slot(known.stream, known.version().next()))
     });
@@ -104,8 +107,10 @@ pub(crate) fn messages(
         for (number, event) in write.events.iter().enumerate() {
             let version = head.map_or(Version::NONE, |(version, _)| version);
             if version == Version::MAX {
-                return Err(EventLogError::invalid("the stream is at the largest version")
-                    .with("stream", &write.stream));
+                return Err(
+                    EventLogError::invalid("the stream is at the largest version")
+                        .with("stream", &write.stream),
+                );
             }
             let place = Placement {
                 stream: &write.stream,
@@ -116,9 +121,17 @@ pub(crate) fn messages(
                 index: events.len() as u32,
                 count: count as u32,
             };
-            let (mut headers, cid) = wire::encode_event(event, &place, ctx, &mut block);
+            let wire::Encoded {
+                mut headers,
+                body,
+                cid,
+            } = wire::encode_event(event, &place, ctx, &mut block);
             let own = || subjects::slot(&write.stream, place.version);
-            let guard = if number == 0 { own() } else { checks.next().unwrap_or_else(own) };
+            let guard = if number == 0 {
+                own()
+            } else {
+                checks.next().unwrap_or_else(own)
+            };
             wire::guard(&mut headers, &guard);
             if first_slot.is_none() {
                 first_slot = Some((write.stream.clone(), place.version));
@@ -126,7 +139,7 @@ pub(crate) fn messages(
             events.push(Outgoing {
                 subject: subjects::event(&write.stream, &event.event_type, place.version),
                 headers,
-                payload: event.payload.clone(),
+                payload: body,
             });
             head = Some((place.version, cid));
         }

@@ -104,7 +104,9 @@ impl Publisher {
             payload,
         } = message;
         let requests = &self.session.api.requests;
-        let answer = requests.request(subject, Some(headers), payload, limit).await?;
+        let answer = requests
+            .request(subject, Some(headers), payload, limit)
+            .await?;
         let ack = read_ack(&answer)?;
         Ok((ack.seq, 1))
     }
@@ -134,7 +136,12 @@ impl Publisher {
             place.mark(&mut message.headers);
             // Until the last message arrives nothing is stored.
             requests
-                .publish(message.subject, Some(message.headers), message.payload, limit)
+                .publish(
+                    message.subject,
+                    Some(message.headers),
+                    message.payload,
+                    limit,
+                )
                 .await
                 .map_err(|lost| Lost::NotSent {
                     subject: id.to_owned(),

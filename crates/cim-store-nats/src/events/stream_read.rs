@@ -95,9 +95,10 @@ impl StreamRead {
             let budget = self.log.session.begin(&self.ctx, "read_stream")?;
             let (from, to) = match self.direction {
                 Direction::Forwards => (low, high.min(Version::new(low.get() + PAGE - 1))),
-                Direction::Backwards => {
-                    (low.max(Version::new(high.get().saturating_sub(PAGE - 1))), high)
-                }
+                Direction::Backwards => (
+                    low.max(Version::new(high.get().saturating_sub(PAGE - 1))),
+                    high,
+                ),
             };
             let events = self.fetch(from, to, &budget).await?;
             self.deliver(events)?;

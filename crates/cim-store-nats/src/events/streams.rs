@@ -100,7 +100,11 @@ pub(super) async fn stats(log: &SharedLog, ctx: &Context) -> Result<LogStats, Ev
     let budget = session.begin(ctx, "stats")?;
     let report = |failure| session.report(failure, "stats");
     let name = session.log_stream();
-    let info = session.api.stream_info(name, &budget).await.map_err(report)?;
+    let info = session
+        .api
+        .stream_info(name, &budget)
+        .await
+        .map_err(report)?;
     let info = info.ok_or_else(|| error::stream_gone(name))?;
     let count = async |filter: &str| -> Result<u64, EventLogError> {
         let mut count = 0;

@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use cim_store::staging;
 use cim_store::{
     CausationId, CommitId, ContentType, CorrelationId, EventCid, EventId, EventLogError, EventType,
     Metadata, Position, Principal, RecordedEvent, SchemaVersion, StreamId, Timestamp, TraceParent,
 };
 
+use super::encode::BLOCK;
 use super::{header, percent};
 use crate::subjects;
 
@@ -29,7 +31,9 @@ pub(crate) struct Arrived<'a, H> {
 struct Wrong(&'static str);
 
 fn read<T: FromStr>(name: &'static str, value: Option<&str>) -> Result<T, Wrong> {
-    value.and_then(|value| value.parse().ok()).ok_or(Wrong(name))
+    value
+        .and_then(|value| value.parse().ok())
+        .ok_or(Wrong(name))
 }
 
 fn optional<T: FromStr>(name: &'static str, value: Option<&str>) -> Result<Option<T>, Wrong> {
@@ -67,6 +71,7 @@ struct Found<'a> {
     cid: Option<&'a str>,
     previous: Option<&'a str>,
     metadata: Option<&'a str>,
+    body: Option<&'a str>,
 }
 
 impl<'a> Found<'a> {
@@ -94,6 +99,7 @@ impl<'a> Found<'a> {
                 header::CID => &mut found.cid,
                 header::PREVIOUS => &mut found.previous,
                 header::METADATA => &mut found.metadata,
+                header::BODY => &mut found.body,
                 _ => continue, // the server's own, or somebody's addition
             };
             *place = Some(value);
@@ -104,7 +110,9 @@ impl<'a> Found<'a> {
     fn time(&self) -> Result<Timestamp, Wrong> {
         match (self.time, self.time_micros) {
             (Some(_), None) => read(header::TIME, self.time),
-            (None, Some(_)) => read(header::TIME_MICROS, self.time_micros).map(Timestamp::from_micros),
+            (None, Some(_)) => {
+                read(header::TIME_MICROS, self.time_micros).map(Timestamp::from_micros)
+            }
             _ => Err(Wrong(header::TIME)),
         }
     }
@@ -122,7 +130,9 @@ impl<'a> Found<'a> {
 }
 
 /// The commit that a message belongs to, from its headers.
-pub(crate) fn commit_of<'a>(mut headers: impl Iterator<Item = (&'a str, &'a str)>) -> Option<CommitId> {
+pub(crate) fn commit_of<'a>(
+    mut headers: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<CommitId> {
     let (_, value) = headers.find(|(name, _)| *name == header::COMMIT)?;
     value.parse().ok()
 }
@@ -170,21 +180,34 @@ fn decode<'a>(
     }
     let stream = StreamId::parse(place.stream.to_owned()).map_err(|_| Wrong("subject"))?;
     let source = found.source.and_then(|source| source.strip_prefix('/'));
-    if source.and_then(|source| source.split_once('/')) != Some((stream.context(), stream.aggregate()))
+    if source.and_then(|source| source.split_once('/'))
+        != Some((stream.context(), stream.aggregate()))
     {
         return Err(Wrong(header::SOURCE));
     }
     if found.subject != Some(stream.id()) {
         return Err(Wrong(header::SUBJECT));
     }
-    let event_type = EventType::new(text(header::TYPE, found.event_type)?)
-        .map_err(|_| Wrong(header::TYPE))?;
+    let event_type =
+        EventType::new(text(header::TYPE, found.event_type)?).map_err(|_| Wrong(header::TYPE))?;
     if !subjects::is_type(place.event_type, event_type.as_str()) {
         return Err(Wrong(header::TYPE));
     }
     let version: u64 = read(header::STREAM_VERSION, found.version)?;
     if version != place.version.get() {
         return Err(Wrong(header::STREAM_VERSION));
+    }
+    if let Some(body) = found.body {
+        return match body {
+            BLOCK => decode_block(
+                &found,
+                message.payload,
+                message.sequence,
+                message.stored_at,
+                stream,
+            ),
+            _ => Err(Wrong(header::BODY)),
+        };
     }
     let commit_index: u32 = read(header::COMMIT_INDEX, found.index)?;
     let commit_count: u32 = read(header::COMMIT_COUNT, found.count)?;
@@ -224,4 +247,70 @@ fn decode<'a>(
         cid: read(header::CID, found.cid)?,
         previous: optional::<EventCid>(header::PREVIOUS, found.previous)?,
     })
+}
+
+/// An event whose body is its block. What the headers say of it must be what the block says.
+fn decode_block(
+    found: &Found<'_>,
+    block: Bytes,
+    sequence: u64,
+    stored_at: Timestamp,
+    stream: StreamId,
+) -> Result<RecordedEvent, Wrong> {
+    let cid: EventCid = read(header::CID, found.cid)?;
+    let position = Position::new(sequence);
+    let event = staging::decode_event(&block, cid, position, stored_at)
+        .map_err(|_| Wrong("the block in its body"))?;
+    let is = |said: Option<&str>, value: &dyn ToString| said == Some(&value.to_string());
+    let same = |said: Option<&str>, value: Option<String>| said == value.as_deref();
+    let text = |said: Option<&str>, value: Option<&str>| {
+        said.and_then(percent::decode).as_deref() == value
+    };
+    let said: [(&'static str, bool); 14] = [
+        ("subject", event.stream == stream),
+        (header::STREAM_VERSION, is(found.version, &event.version)),
+        (header::ID, is(found.id, &event.id)),
+        (
+            header::TYPE,
+            text(found.event_type, Some(event.event_type.as_str())),
+        ),
+        (header::COMMIT, is(found.commit, &event.commit_id)),
+        (header::COMMIT_INDEX, is(found.index, &event.commit_index)),
+        (header::COMMIT_COUNT, is(found.count, &event.commit_count)),
+        (
+            header::SCHEMA_VERSION,
+            is(found.schema_version, &event.schema_version),
+        ),
+        (header::TIME, found.time()? == event.time),
+        (
+            header::PREVIOUS,
+            same(found.previous, event.previous.map(|cid| cid.to_string())),
+        ),
+        (
+            header::CORRELATION,
+            same(
+                found.correlation,
+                event.correlation_id.map(|id| id.to_string()),
+            ),
+        ),
+        (
+            header::CAUSATION,
+            same(found.causation, event.causation_id.map(|id| id.to_string())),
+        ),
+        (
+            header::PRINCIPAL,
+            text(
+                found.principal,
+                event.principal.as_ref().map(Principal::as_str),
+            ),
+        ),
+        (
+            header::TRACE,
+            text(found.trace, event.trace.as_ref().map(TraceParent::as_str)),
+        ),
+    ];
+    match said.into_iter().find(|(_, same)| !same) {
+        Some((name, _)) => Err(Wrong(name)),
+        None => Ok(event),
+    }
 }

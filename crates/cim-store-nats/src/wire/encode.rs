@@ -1,19 +1,38 @@
-//! From an event to its headers.
+//! From an event to its headers and its body.
+//!
+//! A server takes 64 KiB of headers, and metadata may be as large by itself. Where metadata takes
+//! more than half of the room, the body is the event's whole block, which has it.
 
 use async_nats::HeaderMap;
 use async_nats::header::HeaderName;
+use bytes::Bytes;
 use cim_store::staging::{self, Placement};
 use cim_store::{Context, EventCid, NewEvent, Timestamp};
 
 use super::{header, percent};
 
-/// Makes the headers of an event that was completed. `block` is scratch room. Gives its CID.
+/// The largest metadata that goes into a header, in bytes of its encoded value.
+const METADATA_BYTES: usize = 32 << 10;
+/// What a block is encoded as (media type registered with IANA).
+pub(super) const BLOCK_TYPE: &str = "application/vnd.ipld.dag-cbor";
+/// What says that the body is a block.
+pub(super) const BLOCK: &str = "block";
+
+/// An event as a message.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) cid: EventCid,
+}
+
+/// Makes the message of an event that was completed. `block` is scratch room.
 pub(crate) fn encode_event(
     event: &NewEvent,
     place: &Placement<'_>,
     ctx: &Context,
     block: &mut Vec<u8>,
-) -> (HeaderMap, EventCid) {
+) -> Encoded {
     block.clear();
     let cid = staging::encode_event(event, place, ctx, block);
     let mut headers = HeaderMap::new();
@@ -33,10 +52,11 @@ pub(crate) fn encode_event(
     put(header::TYPE, &percent::encode(event.event_type.as_str()));
     let (name, time) = time_of(event.time.unwrap_or_default());
     put(name, &time);
-    let content_type = event.content_type.as_str();
-    put(header::CONTENT_TYPE, &percent::encode(content_type));
     put(header::STREAM_VERSION, &text(place.version.get()));
-    put(header::SCHEMA_VERSION, &text(event.schema_version.get().into()));
+    put(
+        header::SCHEMA_VERSION,
+        &text(event.schema_version.get().into()),
+    );
     put(header::COMMIT, &place.commit_id.to_string());
     put(header::COMMIT_INDEX, &text(place.index.into()));
     put(header::COMMIT_COUNT, &text(place.count.into()));
@@ -56,16 +76,37 @@ pub(crate) fn encode_event(
     if let Some(previous) = place.previous {
         put(header::PREVIOUS, &previous.to_string());
     }
-    if !event.metadata.is_empty() {
-        let pairs: serde_json::Map<String, serde_json::Value> = event
-            .metadata
-            .iter()
-            .map(|(name, text)| (name.to_owned(), text.into()))
-            .collect();
-        let pairs = serde_json::Value::Object(pairs).to_string();
-        put(header::METADATA, &percent::encode(&pairs));
+    let metadata = metadata_of(event);
+    let body = if metadata
+        .as_ref()
+        .is_some_and(|text| text.len() > METADATA_BYTES)
+    {
+        put(header::BODY, BLOCK);
+        put(header::CONTENT_TYPE, BLOCK_TYPE);
+        Bytes::copy_from_slice(block)
+    } else {
+        if let Some(metadata) = &metadata {
+            put(header::METADATA, metadata);
+        }
+        let content_type = event.content_type.as_str();
+        put(header::CONTENT_TYPE, &percent::encode(content_type));
+        event.payload.clone()
+    };
+    Encoded { headers, body, cid }
+}
+
+/// The metadata as a header's value: a JSON object of texts.
+fn metadata_of(event: &NewEvent) -> Option<String> {
+    if event.metadata.is_empty() {
+        return None;
     }
-    (headers, cid)
+    let pairs: serde_json::Map<String, serde_json::Value> = event
+        .metadata
+        .iter()
+        .map(|(name, text)| (name.to_owned(), text.into()))
+        .collect();
+    let pairs = serde_json::Value::Object(pairs).to_string();
+    Some(percent::encode(&pairs).into_owned())
 }
 
 /// The header that says a time. RFC 3339 has the years 0 to 9999 only.
@@ -96,7 +137,10 @@ impl BatchPlace<'_> {
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         headers.insert(HeaderName::from_static(header::BATCH_ID), self.id);
         let number = self.number.to_string();
-        headers.insert(HeaderName::from_static(header::BATCH_SEQUENCE), number.as_str());
+        headers.insert(
+            HeaderName::from_static(header::BATCH_SEQUENCE),
+            number.as_str(),
+        );
         if self.last {
             headers.insert(HeaderName::from_static(header::BATCH_COMMIT), "1");
         }

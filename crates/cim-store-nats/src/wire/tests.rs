@@ -24,13 +24,14 @@ fn send(event: &NewEvent, stream: &StreamId, ctx: &Context) -> Sent {
         index: 1,
         count: 4,
     };
-    let (headers, _) = encode_event(event, &place, ctx, &mut Vec::new());
-    let headers = headers
+    let encoded = encode_event(event, &place, ctx, &mut Vec::new());
+    let headers = encoded
+        .headers
         .iter()
         .map(|(name, values)| (name.to_string(), values[0].to_string()))
         .collect();
     let subject = subjects::event(stream, &event.event_type, place.version);
-    (subject, headers, event.payload.clone())
+    (subject, headers, encoded.body)
 }
 
 fn receive((subject, headers, payload): &Sent) -> Result<RecordedEvent, EventLogError> {
@@ -153,4 +154,31 @@ fn headers_that_are_not_an_events_are_left_alone() {
     sent.1.push(("Nats-Msg-Id".to_owned(), "x".to_owned()));
     sent.1.push(("ce-sampledrate".to_owned(), "5".to_owned()));
     assert!(receive(&sent).is_ok());
+}
+
+#[test]
+fn an_event_with_metadata_too_large_for_headers_comes_back() {
+    let metadata = Metadata::from_pairs([("k", "é".repeat(30_000))]).unwrap();
+    let event = event().with_metadata(metadata.clone());
+    let sent = send(&event, &order(), &Context::new());
+    let headers: usize = sent
+        .1
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
+    assert!(headers < 64 << 10, "{headers}");
+    let read = receive(&sent).unwrap();
+    assert_eq!(read.metadata, metadata);
+    assert_eq!(read.payload, event.payload);
+    assert_eq!(read.content_type, ContentType::JSON);
+    for at in 0..sent.1.len() {
+        let name = &sent.1[at].0;
+        let mut changed = sent.clone();
+        changed.1[at].1.push('0');
+        // That the body is a block is said twice.
+        assert!(
+            receive(&changed).is_err() || name == "content-type",
+            "{name}"
+        );
+    }
 }

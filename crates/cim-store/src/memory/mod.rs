@@ -26,7 +26,7 @@ use self::bucket::MemoryBucket;
 use self::log::MemoryLog;
 use crate::{
     Bucket, BucketError, BucketName, BucketSettings, Clock, Context, EventLog, EventLogError,
-    IdGenerator, Store, SystemClock, SystemIds,
+    Finding, Health, IdGenerator, Severity, Store, SystemClock, SystemIds,
 };
 
 /// How many events, keys or changes a reader takes at once: enough that taking the lock costs
@@ -158,6 +158,22 @@ impl Store for MemoryStore {
             .iter()
             .map(|(name, bucket)| (name.clone(), bucket.settings()))
             .collect())
+    }
+
+    async fn health(&self, ctx: &Context) -> Result<Health, EventLogError> {
+        let stats = self.shared.log.stats(ctx).await?;
+        let buckets = self.buckets().as_ref().map_or(0, BTreeMap::len);
+        Ok(Health::new()
+            .with_fact("durability", self.shared.log.capabilities().durability)
+            .with_fact("events", stats.events)
+            .with_fact("streams", stats.streams)
+            .with_fact("bytes", stats.bytes)
+            .with_fact("buckets", buckets)
+            .with_finding(Finding::new(
+                Severity::Note,
+                "everything is gone when the process ends",
+                "keep what must stay in another store, such as `embedded:./data`",
+            )))
     }
 
     async fn close(&self) -> Result<(), EventLogError> {

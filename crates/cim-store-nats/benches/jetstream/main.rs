@@ -1,0 +1,2 @@
+//! The benchmark of the NATS adapter.
+fn main() {}
