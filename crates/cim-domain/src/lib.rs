@@ -87,7 +87,7 @@ pub mod testing;
 pub use aggregate::Aggregate;
 pub use entity::Entity;
 pub use event::{DecodeError, DomainEvent, EncodeError, EventTypeInfo, UpcastError};
-pub use open::{OpenError, OpenOptions, open, open_with};
+pub use open::{NatsOptions, OpenError, OpenOptions, open, open_with};
 pub use persistence::{
     AggregateMetadata, Executed, History, LoadOptions, Loaded, Recorded, Repository,
     RepositoryError, RetryPolicy, SaveOptions, Saved,
@@ -111,6 +111,10 @@ mod guide_to_buckets {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/repositories.md")]
 mod guide_to_repositories {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/nats.md")]
+mod guide_to_nats {}
 
 #[cfg(all(doctest, feature = "nats"))]
 #[doc = include_str!("../../../docs/guide/nats_repositories.md")]

@@ -11,6 +11,7 @@
 //! Several servers of a cluster are separated by commas, and a user and password or a token can
 //! stand before the host: `nats://user:password@one:4222,two:4222`. Errors never repeat them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cim_store::memory::MemoryStore;
@@ -28,6 +29,55 @@ pub struct OpenOptions {
     pub ids: Arc<dyn IdGenerator>,
     /// Whether a store that does not exist yet is an error. Otherwise it is made.
     pub must_exist: bool,
+    /// What only a store on NATS takes.
+    pub nats: NatsOptions,
+}
+
+/// With what a store on NATS is opened, beside its URL. What is not given is as
+/// `cim_store_nats::NatsSettings` has it by default.
+///
+/// ```
+/// use cim_domain::NatsOptions;
+///
+/// let options = NatsOptions {
+///     creds: Some("orders.creds".into()),
+///     replicas: Some(3),
+///     ..NatsOptions::default()
+/// };
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NatsOptions {
+    /// A file of credentials (`.creds`), as `nsc` makes it. Overrides what the URL says of a user.
+    pub creds: Option<PathBuf>,
+    /// A PEM file of certificate authorities to trust beside the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// A PEM file with the client's own certificate. Goes with `tls_key`.
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file with the private key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// How many copies of everything: 1, 3 or 5.
+    pub replicas: Option<u8>,
+    /// The monitoring pages of the servers, `http://host:8222`, separated by commas.
+    pub monitor: Option<String>,
+    /// Whether servers that are not known to flush before they acknowledge are refused.
+    pub require_verified_flush: bool,
+}
+
+impl NatsOptions {
+    /// The name of an option that was given; `None` where all are as by default.
+    fn given(&self) -> Option<&'static str> {
+        [
+            ("creds", self.creds.is_some()),
+            ("tls_ca", self.tls_ca.is_some()),
+            ("tls_cert", self.tls_cert.is_some()),
+            ("tls_key", self.tls_key.is_some()),
+            ("replicas", self.replicas.is_some()),
+            ("monitor", self.monitor.is_some()),
+            ("require_verified_flush", self.require_verified_flush),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
 }
 
 impl Default for OpenOptions {
@@ -37,6 +87,7 @@ impl Default for OpenOptions {
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             must_exist: false,
+            nats: NatsOptions::default(),
         }
     }
 }
@@ -72,6 +123,14 @@ pub enum OpenError {
         url: String,
         /// What it should be.
         reason: &'static str,
+    },
+    /// An option was given that stores of this kind don't have.
+    #[error("a store of kind `{scheme}:` has no option `{option}`; stores on NATS have it")]
+    NotAnOption {
+        /// The URL's scheme.
+        scheme: String,
+        /// The field of [`NatsOptions`].
+        option: &'static str,
     },
     /// The store had to exist and does not.
     #[error("there is no store at `{url}`")]
@@ -125,7 +184,11 @@ pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>
             url: url.to_owned(),
         });
     };
-    match scheme.to_ascii_lowercase().as_str() {
+    let scheme = scheme.to_ascii_lowercase();
+    if let ("memory" | "embedded", Some(option)) = (scheme.as_str(), options.nats.given()) {
+        return Err(OpenError::NotAnOption { scheme, option });
+    }
+    match scheme.as_str() {
         "memory" => open_memory(url, rest, options),
         "embedded" => open_embedded(url, rest, options).await,
         scheme @ ("nats" | "tls") => open_nats(scheme, url, rest, options).await,
@@ -237,6 +300,11 @@ async fn open_nats(
     if options.must_exist {
         settings = settings.must_exist();
     }
+    let settings = with_nats_options(settings, options.nats).ok_or_else(|| OpenError::Malformed {
+        url: shown(),
+        reason: "a client certificate needs its key, and a key its certificate: \
+                 `tls_cert` and `tls_key` go together",
+    })?;
     match NatsStore::open(url, settings).await {
         Ok(store) => Ok(Arc::new(store)),
         Err(error) if options.must_exist && error.fault() == Some(Fault::NotFound) => {
@@ -247,6 +315,35 @@ async fn open_nats(
             source,
         }),
     }
+}
+
+/// `None` where a certificate is without its key, or a key without its certificate.
+#[cfg(feature = "nats")]
+fn with_nats_options(
+    mut settings: cim_store_nats::NatsSettings,
+    options: NatsOptions,
+) -> Option<cim_store_nats::NatsSettings> {
+    if let Some(creds) = options.creds {
+        settings = settings.with_credentials(cim_store_nats::Credentials::File(creds));
+    }
+    if let Some(authority) = options.tls_ca {
+        settings = settings.with_authority(authority);
+    }
+    settings = match (options.tls_cert, options.tls_key) {
+        (Some(certificate), Some(key)) => settings.with_client_certificate(certificate, key),
+        (None, None) => settings,
+        _ => return None,
+    };
+    if let Some(replicas) = options.replicas {
+        settings = settings.with_replicas(replicas);
+    }
+    if let Some(monitor) = options.monitor {
+        settings = settings.with_monitor_url(monitor);
+    }
+    if options.require_verified_flush {
+        settings = settings.require_verified_flush();
+    }
+    Some(settings)
 }
 
 #[cfg(not(feature = "nats"))]

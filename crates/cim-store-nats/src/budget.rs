@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use cim_store::{Clock, Context, SystemClock};
@@ -98,7 +99,13 @@ pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
     if limit.is_zero() {
         return None;
     }
-    match select(pin!(future), SystemClock.sleep(limit)).await {
+    let mut future = pin!(future);
+    // Most end at once, and then no timer is needed.
+    let first = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
+    if let Poll::Ready(output) = first.await {
+        return Some(output);
+    }
+    match select(future, SystemClock.sleep(limit)).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(_) => None,
     }

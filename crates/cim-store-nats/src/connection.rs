@@ -125,9 +125,14 @@ fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
             } else {
                 format!("{scheme}://{server}")
             };
-            whole
+            let parsed: ServerAddr = whole
                 .parse()
-                .map_err(|error: std::io::Error| malformed(server).with_source(error))
+                .map_err(|error: std::io::Error| malformed(server).with_source(error))?;
+            let known = matches!(parsed.scheme(), "nats" | "tls");
+            if parsed.host().is_empty() || !known {
+                return Err(malformed(server));
+            }
+            Ok(parsed)
         })
         .collect()
 }
@@ -319,7 +324,14 @@ mod tests {
 
     #[test]
     fn a_url_without_a_server_is_refused() {
-        for url in ["nats://", "localhost:4222", "nats://a,,b", "nats://a:port"] {
+        for url in [
+            "nats://",
+            "nats://u:p@",
+            "localhost:4222",
+            "ws://host",
+            "nats://a,,b",
+            "nats://a:port",
+        ] {
             let error = servers(url).unwrap_err();
             assert_eq!(error.fault(), Some(Fault::Invalid), "{url}");
         }

@@ -92,6 +92,17 @@ pub(crate) fn stream_gone<K: PortErrorKind>(name: &str) -> PortError<K> {
         .with_hint("somebody deleted it: restore it from a backup")
 }
 
+/// The log has holes.
+#[cold]
+pub(crate) fn holes(name: &str) -> EventLogError {
+    EventLogError::integrity("messages of the log are missing on the server")
+        .with("JetStream stream", name)
+        .with_hint(
+            "somebody deleted or purged them, or the leader's disk is damaged: restore the \
+             JetStream stream from a backup, or make a replica that has them the leader",
+        )
+}
+
 /// A read that ended before its known end.
 #[cold]
 pub(crate) fn ended_early(after: u64, end: u64) -> EventLogError {

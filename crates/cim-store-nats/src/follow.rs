@@ -374,23 +374,27 @@ fn unique() -> u128 {
 
 /// What the subject of a message's acknowledgement says: `$JS.ACK.…` (ADR-15).
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
-    sequence: u64,
+pub(crate) struct Place {
+    /// How often the message was delivered.
+    pub(crate) attempt: u64,
+    pub(crate) sequence: u64,
     number: u64,
-    stored_at: Timestamp,
+    pub(crate) stored_at: Timestamp,
     pending: u64,
 }
 
-fn parse_place(reply: &str) -> Option<Place> {
+pub(crate) fn parse_place(reply: &str) -> Option<Place> {
     let rest = reply.strip_prefix("$JS.ACK.")?;
     // Either stream, consumer, and five numbers, or the domain and the account's hash before them
     // and something more behind them.
     let count = rest.split('.').count();
-    let skipped = if count >= 9 { 5 } else { 3 };
+    let skipped = if count >= 9 { 4 } else { 2 };
     let mut numbers = rest.split('.').skip(skipped).map(str::parse::<u64>);
     let mut next = || numbers.next()?.ok();
-    let (sequence, number, nanos, pending) = (next()?, next()?, next()?, next()?);
+    let (attempt, sequence) = (next()?, next()?);
+    let (number, nanos, pending) = (next()?, next()?, next()?);
     Some(Place {
+        attempt,
         sequence,
         number,
         stored_at: Timestamp::from_micros(i64::try_from(nanos / 1_000).ok()?),
@@ -405,13 +409,14 @@ mod tests {
     #[test]
     fn both_forms_of_a_messages_place_are_read() {
         let place = Place {
+            attempt: 2,
             sequence: 7,
             number: 3,
             stored_at: Timestamp::from_micros(1_700_000_000_000_001),
             pending: 9,
         };
-        let short = "$JS.ACK.CIM_EVENTS.c1.1.7.3.1700000000000001999.9";
-        let long = "$JS.ACK._.HASH.CIM_EVENTS.c1.1.7.3.1700000000000001999.9.x";
+        let short = "$JS.ACK.CIM_EVENTS.c1.2.7.3.1700000000000001999.9";
+        let long = "$JS.ACK._.HASH.CIM_EVENTS.c1.2.7.3.1700000000000001999.9.x";
         assert_eq!(parse_place(short), Some(place));
         assert_eq!(parse_place(short), parse_place(long));
         assert_eq!(parse_place("$JS.ACK.a.b"), None);

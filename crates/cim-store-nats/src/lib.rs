@@ -50,6 +50,7 @@ mod session;
 mod settings;
 mod store;
 mod subjects;
+mod upkeep;
 mod wire;
 
 pub use server::ServerVersion;

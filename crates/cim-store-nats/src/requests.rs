@@ -363,6 +363,29 @@ impl Requests {
         Ok(sent)
     }
 
+    /// Sends a request whose answers go to a subject of the caller's own. What comes back hears only
+    /// why no answers come any more: refused, disconnected, closed.
+    pub(crate) async fn send_for_elsewhere(
+        &self,
+        subject: impl Into<Subject>,
+        reply: String,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Answers, Lost> {
+        let subject = subject.into();
+        let (sender, answers) = mpsc::channel(1);
+        let number = self.enlist(&subject, Answer::Many(sender))?;
+        let sent = Answers {
+            number,
+            subject: subject.clone(),
+            waiting: self.waiting.clone(),
+            answers,
+        };
+        self.hand_over(subject, Some(reply), None, payload, limit)
+            .await?;
+        Ok(sent)
+    }
+
     /// Sends a request and waits for its answer.
     pub(crate) async fn request(
         &self,

@@ -23,6 +23,8 @@ pub(crate) struct Session {
     /// Rises whenever the connection was lost or made again: consumers look whether they are alive.
     pub(crate) epoch: watch::Receiver<u64>,
     closed: AtomicBool,
+    /// Messages of the log are missing on the server.
+    damaged: AtomicBool,
     closing: watch::Sender<bool>,
 }
 
@@ -43,6 +45,7 @@ impl Session {
             flush,
             epoch,
             closed: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         })
     }
@@ -60,6 +63,19 @@ impl Session {
             return Err(PortError::deadline_passed(operation));
         }
         Ok(self.budget(ctx))
+    }
+
+    /// Refuses to write from now on.
+    pub(crate) fn stop_writing(&self) {
+        self.damaged.store(true, Ordering::Release);
+    }
+
+    /// Refuses to write where what is stored is damaged.
+    pub(crate) fn check_writable(&self) -> Result<(), cim_store::EventLogError> {
+        if self.damaged.load(Ordering::Acquire) {
+            return Err(error::holes(self.log_stream()));
+        }
+        Ok(())
     }
 
     /// How long an operation may take.

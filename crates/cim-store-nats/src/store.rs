@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cim_store::{
     Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, FlushPolicy,
-    Health, Limits, Store, Timestamp,
+    Health, Limits, SharedSubscriptions, Store, Timestamp,
 };
 
 use crate::api::{Api, Failure, StreamInfo};
@@ -16,11 +16,13 @@ use crate::config::StreamConfig;
 use crate::connection::{self, Connection};
 use crate::error;
 use crate::events::log::NatsLog;
+use crate::events::shared::NatsSharedSubscriptions;
 use crate::health::{self, flush::Flush};
 use crate::requests::{Lost, Requests};
 use crate::server::ServerTime;
 use crate::session::Session;
 use crate::settings::NatsSettings;
+use crate::upkeep;
 
 /// Room that a message needs beside its payload: the headers of an event with the largest
 /// metadata, whose every byte may take three.
@@ -106,6 +108,7 @@ impl NatsStore {
         let time: Timestamp = time.unwrap_or_else(|| settings.clock.now());
         let flush = flush_policy(&api, &settings, &info, &budget).await?;
         let session = Session::new(settings, api, ServerTime::new(time), limits, flush, epoch);
+        upkeep::start(&session);
         Ok(Self {
             log: NatsLog::new(session.clone()),
             session,
@@ -220,23 +223,22 @@ pub(crate) fn check_complete(info: &StreamInfo) -> Result<(), EventLogError> {
     if from_the_start && (state.messages == expected || state.last_seq == 0) {
         return Ok(());
     }
-    Err(
-        EventLogError::integrity("messages of the log are missing on the server")
-            .with("JetStream stream", &info.config.name)
-            .with("messages", state.messages)
-            .with("first", state.first_seq)
-            .with("last", state.last_seq)
-            .with_hint(
-                "somebody deleted or purged them, or the leader's disk is damaged: restore the \
-                 JetStream stream from a backup, or make a replica that has them the leader",
-            ),
-    )
+    Err(error::holes(&info.config.name)
+        .with("messages", state.messages)
+        .with("first", state.first_seq)
+        .with("last", state.last_seq))
 }
 
 #[async_trait]
 impl Store for NatsStore {
     fn log(&self) -> Arc<dyn EventLog> {
         Arc::new(self.log.clone())
+    }
+
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
+        Some(Arc::new(NatsSharedSubscriptions::new(
+            self.log.shared.clone(),
+        )))
     }
 
     async fn bucket(

@@ -12,14 +12,11 @@ use cim_store::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::commits;
-use super::heads::event_of;
 use super::log::SharedLog;
 use super::messages::{Known, Messages, mark, messages};
 use super::publish::{BATCH_MESSAGES, Outcome};
-use crate::api::Get;
 use crate::budget::Budget;
 use crate::requests::Lost;
-use crate::subjects;
 
 /// How many heads are read at the same time.
 const READS: usize = 64;
@@ -37,7 +34,11 @@ pub(super) async fn append(
     // A fresh id that says its own time can be found by it; every other one is marked, so that it
     // is found, and stored once, whenever it was used.
     let marked = !append.fresh || !commits::tells_its_time(log, commit_id);
+    // The mark of a commit that was stored stops another one by itself; only one that may be
+    // without a mark has to be looked for before.
+    let look_before = commits::may_be_unmarked(commit_id) || append.event_count() == 0;
     if !append.fresh
+        && look_before
         && let Some(stored) = commits::find(log, commit_id, budget).await?
     {
         return stored.repeated(&append, commit_id);
@@ -88,6 +89,8 @@ impl Attempts<'_> {
         let mut heads = self.settle(false).await?;
         loop {
             self.number += 1;
+            // An id whose time has passed meanwhile would not be found by it.
+            self.marked |= !commits::tells_its_time(self.log, self.commit_id);
             let outcome = self.publish(&heads).await?;
             match outcome {
                 Ok(stored) => return Ok(stored),
@@ -224,26 +227,13 @@ impl Attempts<'_> {
 
     /// Whether the place that was taken was taken by this very commit.
     async fn find_own(&self) -> Result<Option<Appended>, EventLogError> {
-        let stored = if self.marked {
-            commits::find_marked(self.log, self.commit_id, self.budget).await?
-        } else {
-            let Some((stream, version)) = &self.slot else {
-                return Ok(None);
-            };
-            let slot = subjects::slot(stream, *version);
-            let get = Get::Last {
-                last_by_subj: &slot,
-            };
-            match self.log.get(&get, self.budget).await? {
-                Some(message)
-                    if crate::wire::commit_of(message.headers()) == Some(self.commit_id) =>
-                {
-                    let event = event_of(&message)?;
-                    Some(commits::read(self.log, &event, self.budget).await?)
-                }
-                _ => None,
-            }
-        };
+        let mut stored = None;
+        if let Some(slot) = &self.slot {
+            stored = commits::find_at(self.log, self.commit_id, slot, self.budget).await?;
+        }
+        if stored.is_none() && self.marked {
+            stored = commits::find_marked(self.log, self.commit_id, self.budget).await?;
+        }
         let Some(stored) = stored else {
             return Ok(None);
         };
@@ -300,11 +290,13 @@ impl Attempts<'_> {
     /// The time is over.
     fn give_up(&self) -> EventLogError {
         match &self.unanswered {
-            Some(lost) => EventLogError::unknown(
-                self.commit_id,
-                "no server said whether the commit was stored",
-            )
-            .with_source(lost.clone()),
+            Some(lost) => {
+                if let Some(slot) = &self.slot {
+                    self.log.unanswered.note(self.commit_id, slot.clone());
+                }
+                let what = "no server said whether the commit was stored";
+                EventLogError::unknown(self.commit_id, what).with_source(lost.clone())
+            }
             None if self.log.session.is_closed() => crate::error::closed(),
             None => EventLogError::unavailable(
                 "others wrote to the same streams again and again until the time was over; \

@@ -15,6 +15,7 @@ use super::direct_read::{self, Page};
 use super::heads::{head_of, incomplete};
 use super::log::SharedLog;
 use super::messages::MARK_DISTANCE;
+use super::unanswered::Slot;
 use crate::api::Get;
 use crate::budget::Budget;
 use crate::error::ended_early;
@@ -29,7 +30,7 @@ const OLDEST_UNMARKED: Duration = Duration::from_secs(60);
 const NEWEST_UNMARKED: Duration = Duration::from_secs(30);
 /// The part of the log, in the server's time and from the id's time on, where such a commit must
 /// stand: what was just said, and how long a message may have been under way.
-const BEFORE: Duration = Duration::from_secs(120);
+const BEFORE: Duration = Duration::from_secs(40);
 const BEHIND: Duration = Duration::from_secs(600);
 
 /// A commit that was stored.
@@ -85,6 +86,11 @@ fn time_of(id: CommitId) -> Option<Timestamp> {
     Some(Timestamp::from_micros(millis.saturating_mul(1_000)))
 }
 
+/// Whether a commit with this id may have been stored without a mark.
+pub(super) fn may_be_unmarked(id: CommitId) -> bool {
+    time_of(id).is_some()
+}
+
 /// Whether a fresh id says its time, near enough to the server's, so that its commit is found by
 /// it.
 pub(super) fn tells_its_time(log: &SharedLog, id: CommitId) -> bool {
@@ -101,6 +107,11 @@ pub(super) async fn find(
     id: CommitId,
     budget: &Budget,
 ) -> Result<Option<StoredCommit>, EventLogError> {
+    if let Some(slot) = log.unanswered.slot(id)
+        && let Some(stored) = find_at(log, id, &slot, budget).await?
+    {
+        return Ok(Some(stored));
+    }
     if let Some(stored) = find_marked(log, id, budget).await? {
         return Ok(Some(stored));
     }
@@ -114,6 +125,26 @@ pub(super) async fn find(
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The commit, if its first event stands at this place.
+pub(super) async fn find_at(
+    log: &SharedLog,
+    id: CommitId,
+    (stream, version): &Slot,
+    budget: &Budget,
+) -> Result<Option<StoredCommit>, EventLogError> {
+    let slot = subjects::slot(stream, *version);
+    let get = Get::Last {
+        last_by_subj: &slot,
+    };
+    match log.get(&get, budget).await? {
+        Some(message) if commit_of(message.headers()) == Some(id) => {
+            let event = super::heads::event_of(&message)?;
+            read(log, &event, budget).await.map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The commit that the mark of this id leads to.

@@ -12,6 +12,7 @@ use cim_store::{
 
 use super::head_cache::HeadCache;
 use super::publish::Publisher;
+use super::unanswered::Unanswered;
 use super::{append, commits, log_read, stream_read, streams, subscription};
 use crate::session::Session;
 
@@ -27,6 +28,7 @@ pub(crate) struct SharedLog {
     pub(crate) session: Arc<Session>,
     pub(crate) heads: HeadCache,
     pub(crate) publisher: Publisher,
+    pub(crate) unanswered: Unanswered,
 }
 
 impl NatsLog {
@@ -35,6 +37,7 @@ impl NatsLog {
             shared: Arc::new(SharedLog {
                 heads: HeadCache::new(session.settings.head_cache),
                 publisher: Publisher::new(session.clone()),
+                unanswered: Unanswered::default(),
                 session,
             }),
         }
@@ -45,6 +48,7 @@ impl NatsLog {
 impl EventLog for NatsLog {
     async fn append(&self, ctx: &Context, append: Append) -> Result<Appended, EventLogError> {
         let budget = self.shared.session.begin(ctx, "append")?;
+        self.shared.session.check_writable()?;
         append::append(&self.shared, ctx, append, &budget).await
     }
 
@@ -113,6 +117,7 @@ impl EventLog for NatsLog {
             flush: session.flush,
         });
         capabilities.truncate = false;
+        capabilities.shared_subscriptions = true;
         capabilities.limits = session.limits;
         capabilities
     }

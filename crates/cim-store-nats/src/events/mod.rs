@@ -5,6 +5,7 @@
 //! read_stream head (leader) and events (multi-get), together
 //! read_log    the log's end (leader), then a consumer up to it
 //! subscribe   the same consumer, without an end
+//! shared      a durable consumer, pulled by its members
 //! resolve     the commit's mark, or the part of the log that its id's time says
 //! ```
 
@@ -17,6 +18,8 @@ pub(crate) mod log;
 pub(crate) mod log_read;
 pub(crate) mod messages;
 pub(crate) mod publish;
+pub(crate) mod shared;
 pub(crate) mod stream_read;
 pub(crate) mod streams;
 pub(crate) mod subscription;
+pub(crate) mod unanswered;

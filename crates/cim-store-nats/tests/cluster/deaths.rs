@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use cim_conformance::history::{FinalState, Recorder, check};
 use cim_conformance::nats_server::{ServerSettings, TestCluster};
-use cim_store::{
-    Clock, Context, EventFilter, Position, Resolution, Store, SystemClock, SystemIds,
-};
+use cim_store::{Clock, Context, EventFilter, Position, Resolution, Store, SystemClock, SystemIds};
 use cim_store_nats::{NatsSettings, NatsStore};
 use futures_util::StreamExt;
 
