@@ -28,13 +28,15 @@ pub enum ExitCode {
     Unknown = 8,
     /// Not allowed.
     Denied = 9,
+    /// The store can be asked, and does not work as it should.
+    Unhealthy = 10,
     /// Stopped by Ctrl-C.
     Interrupted = 130,
 }
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -45,6 +47,7 @@ impl ExitCode {
         Self::Unavailable,
         Self::Unknown,
         Self::Denied,
+        Self::Unhealthy,
         Self::Interrupted,
     ];
 
@@ -66,6 +69,7 @@ impl ExitCode {
             Self::Unavailable => "unavailable or held by another process; nothing stored",
             Self::Unknown => "outcome unknown: repeat it with the commit id that was printed",
             Self::Denied => "not allowed",
+            Self::Unhealthy => "the store does not work as it should; `cim doctor` says what to do",
             Self::Interrupted => "stopped by Ctrl-C",
         }
     }

@@ -38,7 +38,7 @@ pub use error::Failure;
 pub use exit_code::ExitCode;
 pub use interrupt::Interrupt;
 pub use output::{Captured, ColorChoice, Ui};
-pub use session::{Environment, OpenStore, StoreMode};
+pub use session::{Environment, OpenStore, StoreAddress, StoreMode};
 
 use args::{Cli, Command};
 use session::Session;
@@ -78,7 +78,11 @@ pub fn report_start_failure(ui: &mut Ui, error: std::io::Error) -> ExitCode {
 }
 
 async fn execute(cli: Cli, ui: &mut Ui, environment: &Environment) -> Result<(), Failure> {
-    let mut session = Session::new(ui, cli.global.store, environment);
+    let address = StoreAddress {
+        url: cli.global.store,
+        nats: cli.global.nats.into(),
+    };
+    let mut session = Session::new(ui, address, environment);
     let ended = match cli.command {
         // These write, so they come to rest by themselves.
         Command::Append(args) => args.run(&mut session).await,
@@ -99,6 +103,8 @@ async fn read(command: Command, session: &mut Session<'_>) -> Result<(), Failure
         Command::Events(args) => args.run(session).await,
         Command::Log(args) => args.run(session).await,
         Command::Stats(args) => args.run(session).await,
+        Command::Health(args) => args.run(session).await,
+        Command::Doctor(args) => args.run(session).await,
         Command::Verify(args) => args.run(session).await,
         Command::Demo(args) => args.run(session).await,
         Command::Completions(args) => args.run(session),

@@ -8,7 +8,7 @@ use cim_store::Store;
 
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
-use crate::session::{OpenStore, StoreMode};
+use crate::session::{OpenStore, StoreAddress, StoreMode};
 
 /// Chooses the adapter by the URL's scheme.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +16,19 @@ pub(crate) struct OpenByUrl;
 
 #[async_trait]
 impl OpenStore for OpenByUrl {
-    async fn open(&self, url: &str, mode: StoreMode) -> Result<Arc<dyn Store>, Failure> {
+    async fn open(
+        &self,
+        address: &StoreAddress,
+        mode: StoreMode,
+    ) -> Result<Arc<dyn Store>, Failure> {
         let options = OpenOptions {
             must_exist: mode == StoreMode::MustExist,
+            nats: address.nats.clone(),
             ..OpenOptions::default()
         };
-        cim_domain::open_with(url, options).await.map_err(failure)
+        cim_domain::open_with(&address.url, options)
+            .await
+            .map_err(failure)
     }
 }
 
@@ -37,6 +44,15 @@ fn failure(error: OpenError) -> Failure {
             ),
         ),
         OpenError::Store { source, .. } => (ExitCode::of(source), source.hint().map(str::to_owned)),
+        OpenError::NotAnOption { option, .. } => {
+            let option = option.replace('_', "-");
+            let variable = option.replace('-', "_").to_uppercase();
+            let hint = format!(
+                "leave out `--{option}` (or CIM_NATS_{variable}), or name a store on NATS with \
+                 `--store nats://host:4222`"
+            );
+            (ExitCode::Invalid, Some(hint))
+        }
         OpenError::NoScheme { .. }
         | OpenError::UnknownScheme { .. }
         | OpenError::NotBuilt { .. }

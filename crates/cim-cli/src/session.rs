@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cim_domain::NatsOptions;
 use cim_store::{Clock, Store, SystemClock};
 
 use crate::error::Failure;
@@ -23,14 +24,42 @@ pub enum StoreMode {
     MustExist,
 }
 
+/// Which store, and how to get there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreAddress {
+    /// Its URL, which may hold a password.
+    pub url: String,
+    /// How a store on NATS is opened.
+    pub nats: NatsOptions,
+}
+
+impl StoreAddress {
+    /// The URL without the user and the password that it may hold: a password can have any
+    /// character, so nothing is kept that might be a part of one.
+    pub fn shown(&self) -> String {
+        let is_nats = self.url.starts_with("nats:") || self.url.starts_with("tls:");
+        match self.url.rsplit_once('@') {
+            Some((before, host)) if is_nats => {
+                let scheme = before.split_once(':').map_or("", |(scheme, _)| scheme);
+                format!("{scheme}://…@{host}")
+            }
+            _ => self.url.clone(),
+        }
+    }
+}
+
 /// Where stores come from.
 #[async_trait]
 pub trait OpenStore: Send + Sync + fmt::Debug {
-    /// Opens the store that the URL names.
+    /// Opens the store at an address.
     ///
     /// # Errors
     /// What the user is told when it can't be opened.
-    async fn open(&self, url: &str, mode: StoreMode) -> Result<Arc<dyn Store>, Failure>;
+    async fn open(
+        &self,
+        address: &StoreAddress,
+        mode: StoreMode,
+    ) -> Result<Arc<dyn Store>, Failure>;
 }
 
 /// What commands need from outside.
@@ -59,16 +88,16 @@ impl Environment {
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     pub(crate) ui: &'a mut Ui,
-    pub(crate) url: String,
+    pub(crate) address: StoreAddress,
     pub(crate) environment: &'a Environment,
     opened: Option<Arc<dyn Store>>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(ui: &'a mut Ui, url: String, environment: &'a Environment) -> Self {
+    pub(crate) fn new(ui: &'a mut Ui, address: StoreAddress, environment: &'a Environment) -> Self {
         Self {
             ui,
-            url,
+            address,
             environment,
             opened: None,
         }
@@ -76,7 +105,7 @@ impl<'a> Session<'a> {
 
     /// Opens the store; [`close`](Self::close) closes it.
     pub(crate) async fn open(&mut self, mode: StoreMode) -> Result<Arc<dyn Store>, Failure> {
-        let store = self.environment.opener.open(&self.url, mode).await?;
+        let store = self.environment.opener.open(&self.address, mode).await?;
         self.opened = Some(Arc::clone(&store));
         Ok(store)
     }

@@ -149,6 +149,25 @@ macro_rules! __event_log_cases {
                 an_empty_payload_is_a_payload
                 everything_comes_back_after_reopening
             }
+            shared_subscriptions {
+                each_event_goes_to_one_member
+                what_is_not_acknowledged_in_time_goes_to_another_member
+                what_is_kept_stays_with_its_member
+                what_is_handed_back_comes_again_after_its_time
+                what_is_given_up_never_comes_again
+                attempts_are_counted_and_exhausted_at_last
+                one_in_flight_keeps_the_order
+                the_place_survives_its_members_and_reopening
+                only_what_the_filter_means_is_shared
+                a_shared_subscription_begins_after_its_position
+                joining_with_other_settings_is_invalid
+                shared_settings_out_of_range_are_refused
+                shared_subscriptions_are_listed_with_what_is_left
+                a_deleted_shared_subscription_ends_and_begins_anew
+                a_member_that_waits_is_woken
+                what_a_member_leaves_goes_to_others
+                a_member_ends_with_closed_when_the_store_is_closed
+            }
             subscriptions {
                 a_subscription_delivers_history_first
                 a_subscription_delivers_what_is_stored_later

@@ -13,8 +13,8 @@ use cim_store::{
     Append, Appended, Bucket, BucketCapabilities, BucketError, BucketName, BucketSettings,
     CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError, EventLogErrorKind,
     EventStream, ExpectedVersion, Head, HeadStream, Health, Key, LogCapabilities, LogQuery,
-    LogStats, Position, Resolution, Revision, Store, StreamId, StreamPattern, StreamRange,
-    SubjectPattern, Truncation, WatchFrom, WriteOptions,
+    LogStats, Position, Resolution, Revision, SharedSubscriptions, Store, StreamId, StreamPattern,
+    StreamRange, SubjectPattern, Truncation, WatchFrom, WriteOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -78,6 +78,10 @@ impl Store for Broken<MemoryStore> {
             inner: self.inner.log(),
             how: self.how,
         })
+    }
+
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
+        self.inner.shared_subscriptions()
     }
 
     async fn bucket(

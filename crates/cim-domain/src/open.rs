@@ -300,11 +300,12 @@ async fn open_nats(
     if options.must_exist {
         settings = settings.must_exist();
     }
-    let settings = with_nats_options(settings, options.nats).ok_or_else(|| OpenError::Malformed {
-        url: shown(),
-        reason: "a client certificate needs its key, and a key its certificate: \
+    let settings =
+        with_nats_options(settings, options.nats).ok_or_else(|| OpenError::Malformed {
+            url: shown(),
+            reason: "a client certificate needs its key, and a key its certificate: \
                  `tls_cert` and `tls_key` go together",
-    })?;
+        })?;
     match NatsStore::open(url, settings).await {
         Ok(store) => Ok(Arc::new(store)),
         Err(error) if options.must_exist && error.fault() == Some(Fault::NotFound) => {

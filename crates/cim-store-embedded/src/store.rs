@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use async_trait::async_trait;
 use cim_store::{
     Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Finding,
-    Health, Severity, Store,
+    Health, Severity, SharedSubscriptions, Store,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -361,6 +361,10 @@ impl Store for EmbeddedStore {
         Arc::clone(&self.shared.log) as Arc<dyn EventLog>
     }
 
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
+        None
+    }
+
     async fn bucket(
         &self,
         ctx: &Context,
@@ -463,4 +467,49 @@ async fn stop<R>(requests: &mpsc::Sender<Asked<R>>) -> Result<(), EngineError> {
         return Ok(()); // it is closed already
     }
     stopped.await.unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn open(directory: &Path) -> EmbeddedStore {
+        EmbeddedStore::open(directory, EmbeddedSettings::default())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn health_says_where_the_store_is_and_at_which_durability() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path()).await;
+        let health = store.health(&Context::new()).await.unwrap();
+        let path = directory.path().to_str();
+        assert_eq!(health.fact("directory"), path);
+        assert_eq!(health.fact("durability"), Some("flushed to disk"));
+        assert_eq!(health.fact("events"), Some("0"));
+        assert!(health.is_healthy());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_stopped_writing_is_unhealthy_and_says_why() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path()).await;
+        let journal = &store.shared.log.journal;
+        journal.close(Some("the disk failed".to_owned()));
+        let health = store.health(&Context::new()).await.unwrap();
+        assert!(!health.is_healthy());
+        let what = &health.findings[0].what;
+        assert!(what.starts_with("events can only be read"), "{what}");
+        assert!(what.ends_with("because the disk failed"), "{what}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_closed_says_nothing_of_its_health() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path()).await;
+        store.close().await.unwrap();
+        let error = store.health(&Context::new()).await.unwrap_err();
+        assert_eq!(error.fault(), Some(cim_store::Fault::Closed));
+    }
 }

@@ -66,7 +66,8 @@ impl Failure {
         matches!(self, Self::Refused(refusal) if refusal.err_code == err_code)
     }
 
-    fn is_temporary(&self) -> bool {
+    /// Whether trying again can help.
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Lost(lost) => lost.is_temporary(),
             // 503: no leader, no quorum or no resources at the moment.
@@ -241,6 +242,7 @@ impl Api {
         };
         let body: Bytes = serde_json::to_vec(body).map_err(malformed)?.into();
         let mut attempt = 0;
+        let mut before = None;
         loop {
             let limit = budget.next_request();
             let answer = self
@@ -257,8 +259,11 @@ impl Api {
             };
             attempt += 1;
             if !failure.is_temporary() || !budget.pause(attempt).await {
-                return Err(failure);
+                // An attempt for which little time was left says less than the one before it.
+                let cut_short = matches!(failure, Failure::Lost(Lost::TimedOut { .. }));
+                return Err(before.filter(|_| cut_short).unwrap_or(failure));
             }
+            before = Some(failure);
         }
     }
 
@@ -400,7 +405,7 @@ mod tests {
         let refused = br#"{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059,"description":"stream not found"}}"#;
         let answer: Result<PublishAck, Refusal> = read_answer(refused).unwrap();
         assert_eq!(answer.unwrap_err().err_code, NO_STREAM);
-        let stored = br#"{"stream":"CIM_EVENTS","seq":12,"batch":"b","count":3}"#;
+        let stored = br#"{"stream":"EVENTS","seq":12,"batch":"b","count":3}"#;
         let answer: Result<PublishAck, Refusal> = read_answer(stored).unwrap();
         assert_eq!(answer.map(|ack| (ack.seq, ack.count)), Ok((12, 3)));
     }

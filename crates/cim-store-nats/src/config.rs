@@ -69,7 +69,7 @@ fn is_zero(number: &u64) -> bool {
 
 impl StreamConfig {
     /// A JetStream stream that keeps everything it takes.
-    fn keeping_everything(name: String, settings: &NatsSettings) -> Self {
+    fn keeping_everything(name: String, replicas: u8, settings: &NatsSettings) -> Self {
         Self {
             name,
             description: String::new(),
@@ -83,7 +83,7 @@ impl StreamConfig {
             max_msg_size: -1,
             discard: "new".to_owned(),
             storage: "file".to_owned(),
-            num_replicas: settings.replicas,
+            num_replicas: replicas,
             duplicate_window: nanos(DUPLICATE_WINDOW),
             compression: if settings.compress { "s2" } else { "none" }.to_owned(),
             deny_delete: true,
@@ -108,7 +108,11 @@ impl StreamConfig {
             max_bytes: settings
                 .max_bytes
                 .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-            ..Self::keeping_everything(settings.stream.clone(), settings)
+            ..Self::keeping_everything(
+                settings.stream.clone(),
+                settings.replicas.unwrap_or(1),
+                settings,
+            )
         }
     }
 
@@ -118,6 +122,7 @@ impl StreamConfig {
         prefix: &str,
         history: u8,
         metadata: BTreeMap<String, String>,
+        replicas: u8,
         settings: &NatsSettings,
     ) -> Self {
         let mut config = Self {
@@ -129,15 +134,19 @@ impl StreamConfig {
             // The shortest that a server takes: the mark of an ended value wakes watchers, and
             // nothing else needs it.
             subject_delete_marker_ttl: nanos(Duration::from_secs(1)),
-            ..Self::keeping_everything(name, settings)
+            ..Self::keeping_everything(name, replicas, settings)
         };
         config.metadata.extend(metadata);
         config
     }
 
     /// Checks that a JetStream stream that is there keeps what this store would store in it.
-    /// `self` is what the settings ask for.
-    pub(crate) fn check_found<K: PortErrorKind>(&self, found: &Self) -> Result<(), PortError<K>> {
+    /// `self` is what the settings ask for; the number of replicas counts only where it was asked.
+    pub(crate) fn check_found<K: PortErrorKind>(
+        &self,
+        found: &Self,
+        replicas: Option<u8>,
+    ) -> Result<(), PortError<K>> {
         let mut differences: Vec<(&'static str, String, String)> = Vec::new();
         let mut compare = |name, asked: &dyn ToString, found: &dyn ToString| {
             let (asked, found) = (asked.to_string(), found.to_string());
@@ -155,7 +164,9 @@ impl StreamConfig {
             &sorted(&self.subjects),
             &sorted(&found.subjects),
         );
-        compare("num_replicas", &self.num_replicas, &found.num_replicas);
+        if let Some(replicas) = replicas {
+            compare("num_replicas", &replicas, &found.num_replicas);
+        }
         compare("storage", &self.storage, &found.storage);
         compare("retention", &self.retention, &found.retention);
         compare("discard", &self.discard, &found.discard);
@@ -176,6 +187,8 @@ impl StreamConfig {
             &found.allow_rollup_hdrs,
         );
         compare("allow_msg_ttl", &self.allow_msg_ttl, &found.allow_msg_ttl);
+        let marker = |config: &Self| config.subject_delete_marker_ttl;
+        compare("subject_delete_marker_ttl", &marker(self), &marker(found));
         compare("sealed", &self.sealed, &found.sealed);
         if found.persist_mode == "async" {
             compare("persist_mode", &"default", &found.persist_mode);
@@ -214,7 +227,7 @@ mod tests {
         let config = StreamConfig::of_log(&NatsSettings::default());
         assert!(
             config
-                .check_found::<cim_store::EventLogErrorKind>(&config)
+                .check_found::<cim_store::EventLogErrorKind>(&config, None)
                 .is_ok()
         );
     }
@@ -227,7 +240,7 @@ mod tests {
             num_replicas: 1,
             ..config.clone()
         };
-        let error: EventLogError = config.check_found(&found).unwrap_err();
+        let error: EventLogError = config.check_found(&found, Some(3)).unwrap_err();
         let text = format!("{error:#}");
         assert!(text.contains("num_replicas: 1, max_age: 60"), "{text}");
         assert!(text.contains("num_replicas to 3, max_age to 0"), "{text}");

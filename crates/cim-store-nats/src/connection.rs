@@ -108,17 +108,19 @@ fn denied_subject(report: &str) -> Option<&str> {
 /// Splits a URL with several servers. The scheme, user and password of the first one hold for
 /// those that have none.
 fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
-    let malformed = |server: &str| {
+    // The whole URL is shown: of a part nobody can tell where a password in it begins.
+    let malformed = || {
         EventLogError::invalid("a server is named such as nats://host:4222")
-            .with("server", shown(server))
+            .with("url", shown(url))
+            .with_hint("escape `,`, `/`, `@` and `:` in a password as %2C, %2F, %40 and %3A")
     };
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    let scheme = scheme.ok_or_else(|| malformed(url))?;
+    let scheme = scheme.ok_or_else(malformed)?;
     url.split(',')
         .map(|server| {
             let server = server.trim();
             if server.is_empty() {
-                return Err(malformed(url));
+                return Err(malformed());
             }
             let whole = if server.contains("://") {
                 server.to_owned()
@@ -127,10 +129,10 @@ fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
             };
             let parsed: ServerAddr = whole
                 .parse()
-                .map_err(|error: std::io::Error| malformed(server).with_source(error))?;
+                .map_err(|error: std::io::Error| malformed().with_source(error))?;
             let known = matches!(parsed.scheme(), "nats" | "tls");
             if parsed.host().is_empty() || !known {
-                return Err(malformed(server));
+                return Err(malformed());
             }
             Ok(parsed)
         })
@@ -153,18 +155,15 @@ fn credentials_of(servers: &[ServerAddr]) -> Option<Credentials> {
     })
 }
 
-/// A URL without its password.
+/// A URL without whoever connects: nothing between the first `//` and the last `@`.
 pub(crate) fn shown(url: &str) -> String {
-    url.split(',')
-        .map(|server| match server.rsplit_once('@') {
-            Some((before, host)) => match before.split_once("://") {
-                Some((scheme, _)) => format!("{scheme}://…@{host}"),
-                None => format!("…@{host}"),
-            },
-            None => server.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join(",")
+    match url.rsplit_once('@') {
+        Some((before, host)) => match before.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://…@{host}"),
+            None => format!("…@{host}"),
+        },
+        None => url.to_owned(),
+    }
 }
 
 async fn options(
@@ -352,7 +351,13 @@ mod tests {
 
     #[test]
     fn a_url_is_shown_without_its_password() {
-        assert_eq!(shown("nats://u:p@h:1,u:p@i:2,j"), "nats://…@h:1,…@i:2,j");
+        assert_eq!(shown("nats://u:p@h:1,u:p@i:2,j"), "nats://…@i:2,j");
+        // Not even where the password should have been escaped.
+        let error = servers("nats://anna:secret,/@x@host").unwrap_err();
+        assert!(
+            !format!("{error:#} {error:?}").contains("secret"),
+            "{error:?}"
+        );
     }
 
     #[test]

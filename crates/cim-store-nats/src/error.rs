@@ -11,6 +11,8 @@ const NOT_ENABLED: [u32; 2] = [10_076, 10_039];
 const FULL: [u32; 4] = [10_077, 10_047, 10_028, 10_122];
 /// "message size exceeds maximum allowed".
 const TOO_LARGE: u32 = 10_054;
+/// "subjects overlap with an existing stream".
+const OVERLAP: u32 = 10_065;
 /// "stream is sealed".
 const SEALED: u32 = 10_109;
 
@@ -37,6 +39,12 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
             PortError::invalid("the message is larger than the JetStream stream takes")
                 .with_hint("remove `max_msg_size` from the JetStream stream")
         }
+        Failure::Refused(refusal) if refusal.err_code == OVERLAP => PortError::invalid(
+            "another JetStream stream of the account has the log's subjects",
+        )
+        .with_hint(
+            "name that stream (`with_stream`) if it is the log; an account has room for one",
+        ),
         Failure::Refused(refusal) if refusal.err_code == SEALED => {
             PortError::new(Fault::Denied, "the JetStream stream is sealed")
                 .with_hint("a sealed stream can only be read; restore it under another name")

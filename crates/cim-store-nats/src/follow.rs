@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api::{Failure, nanos};
+use crate::api::{Failure, NO_STREAM, nanos};
 use crate::budget::{Budget, within};
 use crate::requests::Lost;
 use crate::session::Session;
@@ -29,6 +29,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(5);
 /// After this time without a listener the server forgets a consumer.
 const FORGOTTEN: Duration = Duration::from_secs(30);
+
+/// So often a server may say that the stream is not there before it is believed: about 3 s.
+const BEHIND: u32 = 12;
 
 /// Where following begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +236,10 @@ impl Follower {
                 match self.begin(&budget).await {
                     Ok(_) => attempt = 0,
                     // A server that is away comes back; whoever follows waits for it.
-                    Err(Failure::Lost(lost)) if lost.is_temporary() => {
+                    // One that is behind its cluster may say that the stream is not there.
+                    Err(failure)
+                        if failure.is_temporary() || failure.is(NO_STREAM) && attempt < BEHIND =>
+                    {
                         attempt += 1;
                         let _ = budget.pause(attempt).await;
                     }
@@ -415,8 +421,8 @@ mod tests {
             stored_at: Timestamp::from_micros(1_700_000_000_000_001),
             pending: 9,
         };
-        let short = "$JS.ACK.CIM_EVENTS.c1.2.7.3.1700000000000001999.9";
-        let long = "$JS.ACK._.HASH.CIM_EVENTS.c1.2.7.3.1700000000000001999.9.x";
+        let short = "$JS.ACK.EVENTS.c1.2.7.3.1700000000000001999.9";
+        let long = "$JS.ACK._.HASH.EVENTS.c1.2.7.3.1700000000000001999.9.x";
         assert_eq!(parse_place(short), Some(place));
         assert_eq!(parse_place(short), parse_place(long));
         assert_eq!(parse_place("$JS.ACK.a.b"), None);

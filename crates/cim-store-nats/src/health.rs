@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use cim_store::{Context, EventLogError, Health, Timestamp};
 
+use self::findings::Condition;
 use self::flush::Flush;
 use crate::api::{AccountInfo, Failure, Replica, StreamInfo};
 use crate::budget::Budget;
@@ -108,7 +109,7 @@ async fn see_log(session: &Session, budget: &Budget) -> Result<Option<LogSeen>, 
         round_trip,
         ahead: ahead(&info, before, round_trip),
         differs: crate::config::StreamConfig::of_log(&session.settings)
-            .check_found(&info.config)
+            .check_found(&info.config, session.settings.replicas)
             .err(),
         info,
     }))
@@ -143,7 +144,8 @@ fn facts(session: &Session, seen: &Seen) -> Health {
         };
         health = health
             .with_fact("bytes of the account", used)
-            .with_fact("JetStream streams of the account", account.streams);
+            .with_fact("JetStream streams of the account", account.streams)
+            .with_fact("JetStream API level", account.api.level);
     }
     let flush = if seen.flush.is_verified() {
         "verified"
@@ -186,16 +188,20 @@ fn log_facts(health: Health, log: &LogSeen) -> Health {
 }
 
 fn replica_fact(replica: &Replica) -> String {
-    let state = match (replica.offline, replica.current) {
-        (true, _) => "offline",
-        (false, true) => "current",
-        (false, false) => "behind",
+    let state = match Condition::of(replica) {
+        Condition::Current => "current",
+        Condition::Behind => "behind",
+        Condition::Silent => "silent",
+        Condition::Offline => "offline",
     };
-    format!(
-        "{state}, {} operations to copy, heard of {:.1} s ago",
-        replica.lag,
-        Duration::from_nanos(replica.active).as_secs_f64()
-    )
+    let heard = match replica.active {
+        0 => "not heard of".to_owned(),
+        active => {
+            let ago = Duration::from_nanos(active).as_secs_f64();
+            format!("heard of {ago:.1} s ago")
+        }
+    };
+    format!("{state}, {} operations to copy, {heard}", replica.lag)
 }
 
 fn yes_or_no(is: bool) -> &'static str {

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) time: ServerTime,
     pub(crate) limits: Limits,
     pub(crate) flush: FlushPolicy,
+    /// How many copies the log has.
+    pub(crate) replicas: u8,
     /// Rises whenever the connection was lost or made again: consumers look whether they are alive.
     pub(crate) epoch: watch::Receiver<u64>,
     closed: AtomicBool,
@@ -35,6 +37,7 @@ impl Session {
         time: ServerTime,
         limits: Limits,
         flush: FlushPolicy,
+        replicas: u8,
         epoch: watch::Receiver<u64>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -43,6 +46,7 @@ impl Session {
             time,
             limits,
             flush,
+            replicas,
             epoch,
             closed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),

@@ -25,7 +25,7 @@ pub struct NatsSettings {
     pub(crate) must_exist: bool,
     pub(crate) stream: String,
     pub(crate) domain: Option<String>,
-    pub(crate) replicas: u8,
+    pub(crate) replicas: Option<u8>,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) compress: bool,
     pub(crate) require_verified_flush: bool,
@@ -89,7 +89,7 @@ pub(crate) struct Tls {
 
 impl NatsSettings {
     /// The name that the log's JetStream stream has by default.
-    pub const STREAM: &'static str = "CIM_EVENTS";
+    pub const STREAM: &'static str = "EVENTS";
     /// How many heads of streams are remembered by default.
     pub const HEAD_CACHE: usize = 100_000;
 
@@ -130,10 +130,11 @@ impl NatsSettings {
         self
     }
 
-    /// With so many copies of everything: 1, 3 or 5. 3 survive the loss of one server.
+    /// With so many copies of everything: 1, 3 or 5. 3 survive the loss of one server. Without it a
+    /// log that is there keeps those it has, and one that is made gets 1.
     #[must_use]
     pub fn with_replicas(mut self, replicas: u8) -> Self {
-        self.replicas = replicas;
+        self.replicas = Some(replicas);
         self
     }
 
@@ -264,11 +265,13 @@ impl NatsSettings {
             )
             .with("stream", name));
         }
-        if !matches!(self.replicas, 1 | 3 | 5) {
+        if let Some(replicas) = self.replicas
+            && !matches!(replicas, 1 | 3 | 5)
+        {
             return Err(EventLogError::invalid(
                 "a JetStream stream has 1, 3 or 5 replicas: an even number survives no more losses",
             )
-            .with("replicas", self.replicas));
+            .with("replicas", replicas));
         }
         if self.connection.request_timeout.is_zero() || self.connection.operation_timeout.is_zero()
         {
@@ -288,7 +291,7 @@ impl Default for NatsSettings {
             must_exist: false,
             stream: Self::STREAM.to_owned(),
             domain: None,
-            replicas: 1,
+            replicas: None,
             max_bytes: None,
             compress: false,
             require_verified_flush: false,

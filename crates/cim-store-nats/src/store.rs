@@ -107,7 +107,9 @@ impl NatsStore {
         let time = info.ts.as_deref().and_then(|time| time.parse().ok());
         let time: Timestamp = time.unwrap_or_else(|| settings.clock.now());
         let flush = flush_policy(&api, &settings, &info, &budget).await?;
-        let session = Session::new(settings, api, ServerTime::new(time), limits, flush, epoch);
+        let replicas = info.config.num_replicas;
+        let time = ServerTime::new(time);
+        let session = Session::new(settings, api, time, limits, flush, replicas, epoch);
         upkeep::start(&session);
         Ok(Self {
             log: NatsLog::new(session.clone()),
@@ -169,7 +171,7 @@ async fn open_stream(
             error.with("JetStream stream", &settings.stream)
         })?,
     };
-    asked.check_found::<cim_store::EventLogErrorKind>(&info.config)?;
+    asked.check_found::<cim_store::EventLogErrorKind>(&info.config, settings.replicas)?;
     check_complete(&info)?;
     Ok(info)
 }

@@ -46,4 +46,6 @@ pub(crate) mod header {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

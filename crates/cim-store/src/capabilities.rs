@@ -56,16 +56,19 @@ pub struct LogCapabilities {
     pub durability: Durability,
     /// Whether [`EventLog::truncate`](crate::EventLog::truncate) is supported.
     pub truncate: bool,
+    /// Whether [`Store::shared_subscriptions`](crate::Store::shared_subscriptions) has some.
+    pub shared_subscriptions: bool,
     /// The sizes it takes.
     pub limits: Limits,
 }
 
 impl LogCapabilities {
-    /// Everything the contract asks for, at this durability.
+    /// Everything the contract asks for, at this durability, and nothing beyond it.
     pub const fn whole(durability: Durability) -> Self {
         Self {
             durability,
             truncate: true,
+            shared_subscriptions: false,
             limits: Limits::CONTRACT,
         }
     }

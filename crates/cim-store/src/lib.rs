@@ -43,6 +43,7 @@ pub mod limits;
 pub mod memory;
 pub mod metadata;
 pub mod order;
+pub mod shared_subscription;
 pub mod staging;
 pub mod store;
 pub mod stream_id;
@@ -72,6 +73,9 @@ pub use ids::{
 pub use limits::{LimitName, Limits};
 pub use metadata::Metadata;
 pub use order::{ExpectedVersion, Position, Revision, Version};
+pub use shared_subscription::{
+    Delivery, DeliveryStream, SharedSettings, SharedStatus, SharedSubscriptions, SubscriptionName,
+};
 pub use store::Store;
 pub use stream_id::StreamId;
 pub use timestamp::Timestamp;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::{
     Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Health,
+    SharedSubscriptions,
 };
 
 /// An open store.
@@ -14,6 +15,10 @@ use crate::{
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The log of all events.
     fn log(&self) -> Arc<dyn EventLog>;
+
+    /// Subscriptions whose work is split over several processes; `None` where the adapter has none,
+    /// as [`LogCapabilities::shared_subscriptions`](crate::LogCapabilities) says.
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>>;
 
     /// Opens a bucket; makes it with these settings where it does not exist.
     ///

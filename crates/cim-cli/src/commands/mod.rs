@@ -2,7 +2,9 @@
 
 pub mod append;
 pub mod completions;
+pub mod doctor;
 pub mod events;
+pub mod health;
 pub mod log;
 pub mod stats;
 pub mod streams;

@@ -33,7 +33,7 @@ impl StatsArgs {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
         let log = session.open(StoreMode::MustExist).await?.log();
         let stats = log.stats(&Context::new()).await?;
-        let url = session.url.clone();
+        let url = session.address.shown();
         let stats = Stats {
             store: &url,
             durability: log.capabilities().durability.to_string(),

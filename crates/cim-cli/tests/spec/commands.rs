@@ -608,7 +608,7 @@ async fn a_url_that_names_no_store_is_refused_with_the_way_out() {
         hint: name a store with `--store` or CIM_STORE, such as `embedded:./cim-data`
         --- code 5
         --- standard error
-        error: there are no stores of kind `postgres:`; known are `memory:` and `embedded:PATH`
+        error: there are no stores of kind `postgres:`; known are `memory:`, `embedded:PATH`, `nats://HOST` and `tls://HOST`
         hint: name a store with `--store` or CIM_STORE, such as `embedded:./cim-data`
         --- code 5
         --- standard error

@@ -18,7 +18,7 @@ fn reference(command: &Command, names: &str, text: &mut String) {
     if names != "cim" {
         // Said once, at the top.
         shown = shown.mut_args(|arg| {
-            let is_global = arg.get_help_heading() == Some("Global options");
+            let is_global = arg.is_global_set();
             arg.hide(is_global)
         });
     }
@@ -90,6 +90,8 @@ async fn help_goes_to_standard_output_and_ends_well() {
           events       Read one stream
           log          Read the log of all streams
           stats        Show how much the store holds
+          health       Show how the store is
+          doctor       Say what is wrong with the store, and what to do
           verify       Verify chains, checksums and order
           demo         See a real history stored, read back and proved
           completions  Print shell completions

@@ -25,7 +25,14 @@ impl Shell {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cim"));
         command.current_dir(self.path()).args(args);
-        command.env_remove("CIM_STORE").env_remove("NO_COLOR");
+        for variable in ["CIM_STORE", "NO_COLOR"] {
+            command.env_remove(variable);
+        }
+        for option in [
+            "CREDS", "TLS_CA", "TLS_CERT", "TLS_KEY", "REPLICAS", "MONITOR",
+        ] {
+            command.env_remove(format!("CIM_NATS_{option}"));
+        }
         command.stdin(Stdio::null());
         command
     }
@@ -108,6 +115,8 @@ fn reading_does_not_create_a_store() {
         &["events", "a.b.c"],
         &["log"],
         &["stats"],
+        &["health"],
+        &["doctor"],
         &["verify"],
     ] {
         let output = shell.run(args);
@@ -117,6 +126,49 @@ fn reading_does_not_create_a_store() {
         );
     }
     assert!(!shell.path().join("cim-data").exists());
+}
+
+#[test]
+fn health_of_a_directory_says_where_it_is_and_how_it_is() {
+    let shell = Shell::new();
+    shell.ok(&["append", "sales.order.7", "order_placed"]);
+    let health = shell.ok(&["health", "-q"]);
+    let line = |name: &str| {
+        let found = health.lines().find(|line| line.starts_with(name));
+        found.unwrap_or_default()[name.len()..].trim().to_owned()
+    };
+    assert!(line("directory").ends_with("/cim-data"), "{health}");
+    assert_eq!(line("durability"), "flushed to disk");
+    assert_eq!(line("events"), "1");
+    assert!(
+        line("bytes free on the disk").parse::<u64>().is_ok(),
+        "{health}"
+    );
+    assert_eq!(line("healthy"), "yes");
+    assert_eq!(code(&shell.run(&["doctor"])), ExitCode::Ok.number());
+}
+
+#[test]
+fn the_environment_says_how_a_store_on_nats_is_opened() {
+    let shell = Shell::new();
+    for (variable, value, says) in [
+        ("CIM_NATS_CREDS", "missing.creds", "missing.creds"),
+        ("CIM_NATS_TLS_CA", "missing.pem", "missing.pem"),
+        ("CIM_NATS_REPLICAS", "2", "replicas: 2"),
+    ] {
+        let output = shell
+            .command(&["stats", "--store", "nats://127.0.0.1:9"])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        assert_eq!(
+            code(&output),
+            ExitCode::Invalid.number(),
+            "{}",
+            said(&output)
+        );
+        assert!(said(&output).contains(says), "{}", said(&output));
+    }
 }
 
 #[test]

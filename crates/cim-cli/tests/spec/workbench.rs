@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cim_cli::{Environment, ExitCode, Failure, Interrupt, OpenStore, StoreMode, Ui};
+use cim_cli::{Environment, ExitCode, Failure, Interrupt, OpenStore, StoreAddress, StoreMode, Ui};
 use cim_store::memory::MemoryStore;
 use cim_store::{
-    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, ManualClock,
-    SequentialIds, Store,
+    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Health,
+    ManualClock, SequentialIds, SharedSubscriptions, Store,
 };
 use tokio::sync::watch;
 
@@ -58,15 +58,29 @@ impl Workbench {
     pub(crate) fn with_log(
         wrap: impl FnOnce(Arc<dyn EventLog>, Arc<watch::Sender<bool>>) -> Arc<dyn EventLog>,
     ) -> Self {
+        Self::of(None, wrap)
+    }
+
+    /// A store that says this of its health.
+    pub(crate) fn with_health(health: Health) -> Self {
+        Self::of(Some(health), |log, _| log)
+    }
+
+    fn of(
+        health: Option<Health>,
+        wrap: impl FnOnce(Arc<dyn EventLog>, Arc<watch::Sender<bool>>) -> Arc<dyn EventLog>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at("2026-11-20T10:15:00Z".parse().unwrap()));
         let store = MemoryStore::with(clock.clone(), Arc::new(SequentialIds::new(1)));
         let (sender, receiver) = watch::channel(false);
         let interrupt = Arc::new(sender);
         let log = wrap(store.log(), Arc::clone(&interrupt));
-        let opener = Arc::new(OneStore(Arc::new(StaysOpen {
+        let store = StaysOpen {
             store,
             log: Arc::clone(&log),
-        })));
+            health,
+        };
+        let opener = Arc::new(OneStore(Arc::new(store)));
         Self {
             log,
             environment: Environment {
@@ -111,7 +125,7 @@ struct OneStore(Arc<StaysOpen>);
 
 #[async_trait]
 impl OpenStore for OneStore {
-    async fn open(&self, _: &str, _: StoreMode) -> Result<Arc<dyn Store>, Failure> {
+    async fn open(&self, _: &StoreAddress, _: StoreMode) -> Result<Arc<dyn Store>, Failure> {
         Ok(Arc::<StaysOpen>::clone(&self.0))
     }
 }
@@ -121,12 +135,18 @@ impl OpenStore for OneStore {
 struct StaysOpen {
     store: MemoryStore,
     log: Arc<dyn EventLog>,
+    /// What it says of its health, where the memory store's own is not wanted.
+    health: Option<Health>,
 }
 
 #[async_trait]
 impl Store for StaysOpen {
     fn log(&self) -> Arc<dyn EventLog> {
         Arc::clone(&self.log)
+    }
+
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
+        self.store.shared_subscriptions()
     }
 
     async fn bucket(

@@ -13,6 +13,7 @@ pub(crate) mod order;
 pub(crate) mod reading_streams;
 pub(crate) mod reading_the_log;
 pub(crate) mod recorded;
+pub(crate) mod shared_subscriptions;
 pub(crate) mod subscriptions;
 pub(crate) mod time;
 pub(crate) mod truncation;

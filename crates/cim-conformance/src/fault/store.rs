@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cim_store::{
     Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Health,
-    Store,
+    SharedSubscriptions, Store,
 };
 
 use super::FaultLayer;
@@ -21,6 +21,11 @@ pub(super) struct FaultyStore {
 impl Store for FaultyStore {
     fn log(&self) -> Arc<dyn EventLog> {
         self.layer.log(self.inner.log())
+    }
+
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
+        // They are the inner store's own: what can be lost here is what comes again anyway.
+        self.inner.shared_subscriptions()
     }
 
     async fn bucket(

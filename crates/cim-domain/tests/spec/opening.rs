@@ -7,7 +7,7 @@ use cim_domain::store::{
     Append, CommitId, EventLogExt as _, IdGenerator as _, NewEvent, StreamId, Version,
 };
 use cim_domain::store::{Context, ManualClock, SequentialIds, Timestamp};
-use cim_domain::{OpenError, OpenOptions, Repository, open, open_with};
+use cim_domain::{NatsOptions, OpenError, OpenOptions, Repository, open, open_with};
 
 use crate::account::{Account, AccountCommand, ID, ctx};
 
@@ -45,12 +45,39 @@ async fn memory_takes_no_path_and_never_exists_before() {
 }
 
 #[tokio::test]
+async fn what_only_stores_on_nats_take_is_refused_by_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = format!("embedded:{}", directory.path().join("data").display());
+    for url in ["memory:", &embedded] {
+        let options = OpenOptions {
+            nats: NatsOptions {
+                replicas: Some(3),
+                ..NatsOptions::default()
+            },
+            ..OpenOptions::default()
+        };
+        let error = open_with(url, options).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                OpenError::NotAnOption {
+                    option: "replicas",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+    assert!(!directory.path().join("data").exists());
+}
+
+#[tokio::test]
 async fn a_store_takes_its_time_from_the_clock_it_was_given() {
     let noon = Timestamp::from_seconds(12 * 3600);
     let options = OpenOptions {
         clock: Arc::new(ManualClock::at(noon)),
         ids: Arc::new(SequentialIds::new(1)),
-        must_exist: false,
+        ..OpenOptions::default()
     };
     let store = open_with("memory:", options).await.unwrap();
     let done = Repository::<Account>::new(store.log())
@@ -144,7 +171,7 @@ mod nats {
         let options = OpenOptions {
             clock: Arc::new(ManualClock::at(noon)),
             ids: Arc::new(ids),
-            must_exist: false,
+            ..OpenOptions::default()
         };
         let log = open_with(&server.url(), options).await.unwrap().log();
         let stream = StreamId::new("bank", "account", "7").unwrap();

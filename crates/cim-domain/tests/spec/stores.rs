@@ -68,7 +68,7 @@ pub(crate) async fn open_at_noon(url: &str) -> (Arc<dyn Store>, ManualClock) {
     let options = OpenOptions {
         clock: Arc::new(clock.clone()),
         ids: Arc::new(SequentialIds::new(1)),
-        must_exist: false,
+        ..OpenOptions::default()
     };
     (open_with(url, options).await.unwrap(), clock)
 }

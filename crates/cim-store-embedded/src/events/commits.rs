@@ -1,7 +1,7 @@
 //! Commits that were stored: their results, read back.
 
 use cim_store::staging::ContentDigest;
-use cim_store::{Appended, CommitId, Head, Position, Timestamp};
+use cim_store::{Appended, CommitId, Head, Position};
 
 use crate::error::EngineError;
 use crate::events::record::{CARRIED_COMMIT, decode, misled};

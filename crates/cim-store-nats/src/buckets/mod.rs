@@ -1,25 +1,17 @@
-//! Buckets on NATS KV.
+//! Buckets on NATS KV: the port [`Bucket`](cim_store::Bucket) on one JetStream stream for each,
+//! which other clients can read and write (ADR-8, ADR-43; `docs/format/nats-kv.md`).
+//!
+//! What is read to decide is read through the leader. Every change is a message that is stored only
+//! if the key's last message is still the one that was read, so a change that was sent twice is
+//! stored once, and of two writers one wins.
 
-use std::sync::Arc;
+mod catalog;
+mod change;
+mod doubt;
+mod message;
+mod moment;
+mod port;
+mod reader;
+mod watch;
 
-use cim_store::{Bucket, BucketError, BucketName, BucketSettings, Context};
-
-use crate::session::Session;
-
-pub(crate) async fn open(
-    session: &Arc<Session>,
-    ctx: &Context,
-    _name: &BucketName,
-    _settings: BucketSettings,
-) -> Result<Arc<dyn Bucket>, BucketError> {
-    session.begin::<cim_store::BucketErrorKind>(ctx, "bucket")?;
-    Err(BucketError::unsupported("not yet"))
-}
-
-pub(crate) async fn list(
-    session: &Arc<Session>,
-    ctx: &Context,
-) -> Result<Vec<(BucketName, BucketSettings)>, BucketError> {
-    session.begin::<cim_store::BucketErrorKind>(ctx, "buckets")?;
-    Err(BucketError::unsupported("not yet"))
-}
+pub(crate) use catalog::{list, open};

@@ -194,13 +194,13 @@ async fn search(
     };
     let following = Following {
         stream: log.session.log_stream().to_owned(),
-        filters: end.filters(subjects::EVENTS, log.session.settings.replicas),
+        filters: end.filters(subjects::EVENTS, log.session.replicas),
         headers_only: true,
     };
     let mut follower = Follower::new(log.session.clone(), following, start);
     let report = |failure| log.session.report(failure, "looking for a commit");
     let mut waiting = follower.begin(budget).await.map_err(report)?;
-    let single = log.session.settings.replicas == 1;
+    let single = log.session.replicas == 1;
     let mut reached = 0;
     while reached < end.sequence && !(single && waiting == 0) {
         let limit = budget.left().unwrap_or_default();

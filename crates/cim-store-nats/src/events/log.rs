@@ -113,7 +113,7 @@ impl EventLog for NatsLog {
     fn capabilities(&self) -> LogCapabilities {
         let session = &self.shared.session;
         let mut capabilities = LogCapabilities::whole(Durability::Replicated {
-            replicas: session.settings.replicas,
+            replicas: session.replicas,
             flush: session.flush,
         });
         capabilities.truncate = false;

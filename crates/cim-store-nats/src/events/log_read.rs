@@ -138,7 +138,7 @@ pub(super) async fn read(
         return Ok(nothing());
     };
     let start = log.start(&query.filter, after, &budget).await?;
-    let replicas = log.session.settings.replicas;
+    let replicas = log.session.replicas;
     let following = Following {
         stream: log.session.log_stream().to_owned(),
         filters: end.filters(&meant, replicas),

@@ -162,34 +162,55 @@ fn copies(log: &LogSeen, seen: &Seen) -> Vec<Finding> {
     findings
 }
 
+/// What a replica is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Current,
+    Behind,
+    /// The leader has not heard of it for a while, whatever it still believes of it.
+    Silent,
+    Offline,
+}
+
+impl Condition {
+    pub(super) fn of(replica: &Replica) -> Self {
+        let silent = Duration::from_nanos(replica.active) >= SILENCE;
+        match replica {
+            Replica { offline: true, .. } => Self::Offline,
+            _ if silent => Self::Silent,
+            Replica { current: true, .. } => Self::Current,
+            Replica { active: 0, .. } => Self::Silent,
+            _ => Self::Behind,
+        }
+    }
+}
+
 fn replica(replica: &Replica) -> Option<Finding> {
     let Replica {
         name, active, lag, ..
     } = replica;
-    let silent = Duration::from_nanos(*active);
-    if replica.offline {
-        return Some(problem(
+    Some(match Condition::of(replica) {
+        Condition::Current => return None,
+        Condition::Behind => warning(
+            format!("replica {name} of the log is behind: it has {lag} operations to copy"),
+            "wait and look again; where it does not catch up, look at that server's disk and \
+             network",
+        ),
+        Condition::Silent => {
+            let since = match active {
+                0 => String::new(),
+                _ => format!(" for {:.0} s", Duration::from_nanos(*active).as_secs_f64()),
+            };
+            problem(
+                format!("replica {name} of the log has not been heard of{since}"),
+                format!("check that the server {name} runs, and the network between the servers"),
+            )
+        }
+        Condition::Offline => problem(
             format!("replica {name} of the log is offline"),
             format!("start the server {name} again; it copies what it missed by itself"),
-        ));
-    }
-    if replica.current {
-        return None;
-    }
-    if *active == 0 || silent >= SILENCE {
-        let since = match active {
-            0 => "since the leader was elected".to_owned(),
-            _ => format!("for {:.0} s", silent.as_secs_f64()),
-        };
-        return Some(problem(
-            format!("the leader has not heard of replica {name} of the log {since}"),
-            format!("check that the server {name} runs, and the network between the servers"),
-        ));
-    }
-    Some(warning(
-        format!("replica {name} of the log is behind: it has {lag} operations to copy"),
-        "wait and look again; where it does not catch up, look at that server's disk and network",
-    ))
+        ),
+    })
 }
 
 fn clocks(log: &LogSeen) -> Option<Finding> {
@@ -377,9 +398,15 @@ mod tests {
             ..behind.clone()
         };
         assert_eq!(
-            replicas(silent),
-            ["problem: the leader has not heard of replica n2 of the log for 12 s"]
+            replicas(silent.clone()),
+            ["problem: replica n2 of the log has not been heard of for 12 s"]
         );
+        // The leader still believes in it, but heartbeats come every second.
+        let believed = Replica {
+            current: true,
+            ..silent
+        };
+        assert!(replicas(believed)[0].starts_with("problem: replica n2"));
         let offline = Replica {
             offline: true,
             ..behind

@@ -26,7 +26,7 @@ use self::bucket::MemoryBucket;
 use self::log::MemoryLog;
 use crate::{
     Bucket, BucketError, BucketName, BucketSettings, Clock, Context, EventLog, EventLogError,
-    Finding, Health, IdGenerator, Severity, Store, SystemClock, SystemIds,
+    Finding, Health, IdGenerator, Severity, SharedSubscriptions, Store, SystemClock, SystemIds,
 };
 
 /// How many events, keys or changes a reader takes at once: enough that taking the lock costs
@@ -122,6 +122,10 @@ impl fmt::Debug for MemoryStore {
 impl Store for MemoryStore {
     fn log(&self) -> Arc<dyn EventLog> {
         Arc::new(self.shared.log.clone())
+    }
+
+    fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
+        None
     }
 
     async fn bucket(
