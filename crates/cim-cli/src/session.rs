@@ -37,12 +37,12 @@ impl StoreAddress {
     /// The URL without the user and the password that it may hold: a password can have any
     /// character, so nothing is kept that might be a part of one.
     pub fn shown(&self) -> String {
-        let is_nats = self.url.starts_with("nats:") || self.url.starts_with("tls:");
+        let scheme = self.url.split_once(':').map_or("", |(scheme, _)| scheme);
+        let is_path = ["memory", "embedded"]
+            .iter()
+            .any(|path| scheme.eq_ignore_ascii_case(path));
         match self.url.rsplit_once('@') {
-            Some((before, host)) if is_nats => {
-                let scheme = before.split_once(':').map_or("", |(scheme, _)| scheme);
-                format!("{scheme}://…@{host}")
-            }
+            Some((_, host)) if !is_path => format!("{scheme}://…@{host}"),
             _ => self.url.clone(),
         }
     }
@@ -115,6 +115,29 @@ impl<'a> Session<'a> {
         match self.opened.take() {
             Some(store) => Ok(store.close().await?),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_who_connects() {
+        for (url, shown) in [
+            ("nats://u:p@h:1,u:p@i:2,j", "nats://…@i:2,j"),
+            ("NATS://u:p@h", "NATS://…@h"),
+            ("tls://token@h", "tls://…@h"),
+            ("nats://h:4222", "nats://h:4222"),
+            ("embedded:./me@home", "embedded:./me@home"),
+            ("memory:", "memory:"),
+        ] {
+            let address = StoreAddress {
+                url: url.to_owned(),
+                ..StoreAddress::default()
+            };
+            assert_eq!(address.shown(), shown);
         }
     }
 }

@@ -105,6 +105,10 @@ mod guide_to_aggregates {}
 mod guide_to_reading {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/shared_subscriptions.md")]
+mod guide_to_shared_subscriptions {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/buckets.md")]
 mod guide_to_buckets {}
 

@@ -417,7 +417,10 @@ impl Store for EmbeddedStore {
                 health = health.with_finding(little_space(free));
             }
         }
-        for journal in [&self.shared.log.journal, &self.shared.buckets.reader.journal] {
+        for journal in [
+            &self.shared.log.journal,
+            &self.shared.buckets.reader.journal,
+        ] {
             if let Some(closed) = journal.closed() {
                 health = health.with_finding(stopped_writing(journal.setting.family.name, &closed));
             }

@@ -29,7 +29,9 @@ const MEMBERS: usize = 2;
 const WITHIN: Duration = Duration::from_secs(3);
 /// What a single server may forget when it is killed, with room for a busy machine: it writes what
 /// was acknowledged to its disk within a tenth of a second.
-const FORGOTTEN: Duration = Duration::from_secs(2);
+const FORGOTTEN: Duration = Duration::from_millis(500);
+/// How long a member works on an event: so long that much is done before a kill and not forgotten.
+const WORK: Duration = Duration::from_millis(4);
 
 /// What happened to each event: when it was handed to a member, and when its acknowledgement was
 /// confirmed.
@@ -83,6 +85,7 @@ async fn member(store: NatsStore, book: Arc<Book>, quiet: Duration) {
             .entry(position)
             .or_default()
             .push(now());
+        SystemClock.sleep(WORK).await;
         if delivery.acknowledge().await.is_ok() {
             book.acknowledged
                 .lock()
@@ -160,7 +163,7 @@ async fn work_goes_on_when_the_server_is_killed_and_started_again() {
     // Longer than it takes until what a dead server had in flight comes again.
     let members = members.map(|store| tokio::spawn(member(store, book.clone(), 4 * WITHIN)));
     let members: Vec<_> = members.collect();
-    for done in [200, 700, 1_300] {
+    for done in [500, 1_100, 1_700] {
         until(&book, done).await;
         let (server, book) = (server.clone(), book.clone());
         let restarted = tokio::task::spawn_blocking(move || {
@@ -177,9 +180,8 @@ async fn work_goes_on_when_the_server_is_killed_and_started_again() {
     // What a member was given before a kill it may say to be done only afterwards.
     let kills = book.kills.lock().unwrap().clone();
     check(&book, |done, came| {
-        let forgotten = |&kill: &Instant| {
-            kill < came && kill < done + FORGOTTEN && done < kill + WITHIN
-        };
+        let forgotten =
+            |&kill: &Instant| kill < came && kill < done + FORGOTTEN && done < kill + WITHIN;
         kills.iter().any(forgotten)
     });
 }

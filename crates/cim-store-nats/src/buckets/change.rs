@@ -150,6 +150,7 @@ impl Tries<'_> {
                 Came::Stored(_, true) if self.unanswered.is_none() => {
                     // Nothing of this change was sent before, so another one has its id.
                     self.id = fresh_id(self.bucket);
+                    self.pause(None).await?;
                 }
                 Came::Stored(revision, _) => {
                     if self.stays(revision) {

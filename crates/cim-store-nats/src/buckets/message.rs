@@ -232,7 +232,10 @@ mod tests {
     #[test]
     fn a_time_to_live_is_rounded_up_for_the_server() {
         assert_eq!(seconds(Duration::from_secs(2)), Duration::from_secs(2));
-        assert_eq!(seconds(Duration::from_micros(2_000_001)), Duration::from_secs(3));
+        assert_eq!(
+            seconds(Duration::from_micros(2_000_001)),
+            Duration::from_secs(3)
+        );
     }
 
     #[test]

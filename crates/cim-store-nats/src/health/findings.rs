@@ -133,8 +133,8 @@ fn copies(log: &LogSeen, seen: &Seen) -> Vec<Finding> {
                 warning(
                     "the servers are a cluster, but the log is on one of them only: it can't be \
                      used while that one is away, and is lost with its disk",
-                    "give it three replicas: `nats stream edit --replicas 3`, then open it with \
-                     `--replicas 3` or `NatsSettings::with_replicas(3)`",
+                    "give it three replicas: `nats stream edit --replicas 3`; where `--replicas` or \
+                     `NatsSettings::with_replicas` says a number, that becomes 3",
                 )
             })
             .into_iter()

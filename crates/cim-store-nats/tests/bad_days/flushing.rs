@@ -95,6 +95,15 @@ async fn what_nobody_proves_is_refused_where_it_must_be_verified() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_at_opening_unless_the_settings_say_so() {
+    let url = fresh();
+    crate::place::open(&url).await;
+    let store = crate::place::open(&url).await;
+    // The question how the log is.
+    assert_eq!(store.requests_sent(), 1);
+}
+
+#[tokio::test]
 async fn a_page_that_never_answers_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let page = format!("http://{}", silent.local_addr().unwrap());
