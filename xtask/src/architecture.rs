@@ -117,6 +117,12 @@ const ARROWS: &[Arrow] = &[
         "its arguments are patterns",
     ),
     arrow("cim-cli", "cim-ipld", Always, "it prints CIDs"),
+    arrow(
+        "cim-cli",
+        "cim-conformance",
+        Tests,
+        "its tests run against real NATS servers",
+    ),
 ];
 
 /// Crates from which no arrow starts.

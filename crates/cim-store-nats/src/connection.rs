@@ -236,6 +236,25 @@ fn reconnect_delay(attempts: usize) -> Duration {
     longest - longest.mul_f64(left_out as f64 / 2_000.0)
 }
 
+const NOT_ENCRYPTED: (Fault, &str, &str) = (
+    Fault::Unavailable,
+    "no encrypted connection could be made",
+    "check the certificates: the server's authority, its host name, and the client's own",
+);
+
+/// Whether the handshake of TLS failed: its errors come as invalid data.
+fn is_distrust(error: &ConnectError) -> bool {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let io = cause.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 fn refused(url: &str, error: ConnectError) -> EventLogError {
     let (fault, what, hint) = match error.kind() {
         ConnectErrorKind::ServerParse => (
@@ -253,11 +272,9 @@ fn refused(url: &str, error: ConnectError) -> EventLogError {
             "the server does not know this user",
             "check the user and password, the token, the nkey or the file of credentials",
         ),
-        ConnectErrorKind::Tls => (
-            Fault::Unavailable,
-            "no encrypted connection could be made",
-            "check the certificates: the server's authority, its host name, and the client's own",
-        ),
+        // What the other side shows is not trusted, or it does not trust what is shown to it.
+        ConnectErrorKind::Io if is_distrust(&error) => NOT_ENCRYPTED,
+        ConnectErrorKind::Tls => NOT_ENCRYPTED,
         _ => (
             Fault::Unavailable,
             "no server could be reached",

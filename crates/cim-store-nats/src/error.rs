@@ -16,6 +16,9 @@ const OVERLAP: u32 = 10_065;
 /// "stream is sealed".
 const SEALED: u32 = 10_109;
 
+/// Somebody else is at the same place, or too many batches are open: the same may succeed later.
+const BUSY: [u32; 3] = [10_164, 10_176, 10_210];
+
 /// Whether a refusal means that there is no room.
 pub(crate) fn is_full(err_code: u32) -> bool {
     FULL.contains(&err_code)
@@ -49,7 +52,9 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
             PortError::new(Fault::Denied, "the JetStream stream is sealed")
                 .with_hint("a sealed stream can only be read; restore it under another name")
         }
-        Failure::Refused(refusal) if refusal.code == 503 => {
+        Failure::Refused(refusal)
+            if matches!(refusal.code, 429 | 503) || BUSY.contains(&refusal.err_code) =>
+        {
             PortError::unavailable(format!("the server can't do {operation} now"))
                 .with_hint("look at the cluster: it may have no quorum or no resources left")
         }

@@ -88,6 +88,8 @@ struct State {
 
 struct Waiter {
     subject: Subject,
+    /// The subjects of messages that go before it, and whose refusal it hears of: those of a batch.
+    before: Vec<Subject>,
     answer: Answer,
 }
 
@@ -156,9 +158,12 @@ impl Waiting {
 
     /// The server refused to take what was published to this subject.
     pub(crate) fn denied(&self, denied: &str) {
+        let is_meant = |subject: &Subject| subject.as_str() == denied;
         self.end(
-            |waiter| waiter.subject.as_str() == denied,
-            |subject| Lost::Denied { subject },
+            |waiter| is_meant(&waiter.subject) || waiter.before.iter().any(is_meant),
+            |_| Lost::Denied {
+                subject: denied.to_owned(),
+            },
         );
     }
 
@@ -262,6 +267,15 @@ impl Requests {
     }
 
     fn enlist(&self, subject: &Subject, answer: Answer) -> Result<u64, Lost> {
+        self.enlist_behind(Vec::new(), subject, answer)
+    }
+
+    fn enlist_behind(
+        &self,
+        before: Vec<Subject>,
+        subject: &Subject,
+        answer: Answer,
+    ) -> Result<u64, Lost> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut state = self.waiting.lock();
         if state.closed {
@@ -270,7 +284,12 @@ impl Requests {
             });
         }
         let subject = subject.clone();
-        state.requests.insert(number, Waiter { subject, answer });
+        let waiter = Waiter {
+            subject,
+            before,
+            answer,
+        };
+        state.requests.insert(number, waiter);
         Ok(number)
     }
 
@@ -326,19 +345,40 @@ impl Requests {
         payload: Bytes,
         limit: Duration,
     ) -> Result<Sent, Lost> {
+        let sent = self.begin(Vec::new(), subject)?;
+        self.finish(&sent, headers, payload, limit).await?;
+        Ok(sent)
+    }
+
+    /// Begins a request to `subject` that has one answer. Messages to the subjects `before` are
+    /// published in between, and the answer is also that one of them was refused.
+    pub(crate) fn begin(
+        &self,
+        before: Vec<Subject>,
+        subject: impl Into<Subject>,
+    ) -> Result<Sent, Lost> {
         let subject = subject.into();
         let (sender, answer) = oneshot::channel();
-        let number = self.enlist(&subject, Answer::One(sender))?;
-        let sent = Sent {
+        let number = self.enlist_behind(before, &subject, Answer::One(sender))?;
+        Ok(Sent {
             number,
-            subject: subject.clone(),
+            subject,
             waiting: self.waiting.clone(),
             answer,
-        };
-        let reply = Some(format!("{}{number}", self.prefix));
-        self.hand_over(subject, reply, headers, payload, limit)
-            .await?;
-        Ok(sent)
+        })
+    }
+
+    /// Sends a request that was begun.
+    pub(crate) async fn finish(
+        &self,
+        sent: &Sent,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<(), Lost> {
+        let reply = Some(format!("{}{}", self.prefix, sent.number));
+        self.hand_over(sent.subject.clone(), reply, headers, payload, limit)
+            .await
     }
 
     /// Sends a request that has at most `most` answers.

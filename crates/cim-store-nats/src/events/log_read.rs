@@ -16,8 +16,9 @@ use super::heads::{event_of, incomplete};
 use super::log::SharedLog;
 use crate::api::Get;
 use crate::budget::Budget;
-use crate::error::ended_early;
+use crate::error::{self, ended_early};
 use crate::follow::{Delivered, Follower, Following, Start};
+use crate::store::check_complete;
 use crate::subjects;
 use crate::wire::{Arrived, decode_event};
 
@@ -61,8 +62,17 @@ impl End {
 impl SharedLog {
     /// The log's end as its leader has it; `None` where nothing was stored yet.
     pub(super) async fn end(&self, budget: &Budget) -> Result<Option<End>, EventLogError> {
+        let session = &self.session;
+        let name = session.log_stream();
+        // Both at once: the last message, and whether any before it is missing.
         let get = Get::Last { last_by_subj: ">" };
-        let Some(last) = self.get(&get, budget).await? else {
+        let (last, info) = tokio::join!(
+            self.get(&get, budget),
+            session.api.stream_info(name, budget)
+        );
+        let info = info.map_err(|failure| session.report(failure, "reading the log"))?;
+        check_complete(&info.ok_or_else(|| error::stream_gone(name))?)?;
+        let Some(last) = last? else {
             return Ok(None);
         };
         let event = subjects::parse_event(&last.subject).map(|_| event_of(&last));

@@ -127,6 +127,10 @@ impl Publisher {
         };
         let gate = within(limit, self.gate.lock()).await.ok_or_else(busy)?;
         let count = messages.len() + 1;
+        let before = messages
+            .iter()
+            .map(|message| message.subject.as_str().into());
+        let sent = requests.begin(before.collect(), last.subject)?;
         for (at, mut message) in messages.into_iter().enumerate() {
             let place = BatchPlace {
                 id,
@@ -155,8 +159,8 @@ impl Publisher {
         };
         place.mark(&mut last.headers);
         let payload: Bytes = last.payload;
-        let sent = requests
-            .send(last.subject, Some(last.headers), payload, limit)
+        requests
+            .finish(&sent, Some(last.headers), payload, limit)
             .await?;
         drop(gate);
         let answer = sent.answer(limit).await?;

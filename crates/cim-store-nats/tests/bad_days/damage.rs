@@ -97,6 +97,7 @@ async fn a_log_with_a_hole_is_not_opened_and_not_read_over() {
     assert!(error.is_integrity(), "{}", told(&error));
     assert!(told(&error).contains("messages: 3"), "{}", told(&error));
     is_damage(read(&store, "1").await, "sales.order.1");
+    is_damage(read_log(&store).await, "messages: 3");
     let health = store.health(&Context::new()).await.unwrap();
     assert_eq!(health.findings[0].severity, Severity::Problem);
     assert!(

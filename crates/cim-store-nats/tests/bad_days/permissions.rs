@@ -110,7 +110,12 @@ async fn a_commit_of_which_a_part_is_not_permitted_is_not_stored_at_all() {
         let watch = Watch::start();
         let error = store.log().append(&ctx, order).await.unwrap_err();
         assert!(watch.elapsed() < deadline + Duration::from_secs(1));
-        assert!(error.fault().is_some(), "{}", told(&error));
+        assert_eq!(error.fault(), Some(Fault::Denied), "{}", told(&error));
+        assert!(
+            told(&error).contains("cim.events.people.person.2.placed.1"),
+            "{}",
+            told(&error)
+        );
     }
     assert!(read(&store, "half").await.unwrap().is_empty());
 }

@@ -10,7 +10,7 @@ use async_nats::Subject;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cim_store::shared_subscription::{Answer, Answering, SubscriptionName};
-use cim_store::{Context, EventLogError, EventLogErrorKind};
+use cim_store::{Context, EventLogError};
 
 use super::consumer;
 use crate::api::Failure;
@@ -85,9 +85,13 @@ impl Answering for MessageAnswer {
             attempt += 1;
             let again = lost.is_temporary() && unanswered < UNANSWERED;
             if !again || !budget.pause(attempt).await {
-                return Err(session
-                    .report::<EventLogErrorKind>(Failure::Lost(lost), WHAT)
-                    .with_hint("it may have arrived; if it did not, the event comes again"));
+                let is_temporary = lost.is_temporary();
+                let error: EventLogError = session.report(Failure::Lost(lost), WHAT);
+                return Err(if is_temporary {
+                    error.with_hint("it may have arrived; if it did not, the event comes again")
+                } else {
+                    error
+                });
             }
         }
     }
