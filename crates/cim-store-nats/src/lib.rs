@@ -40,6 +40,7 @@ mod buckets;
 mod budget;
 mod config;
 mod connection;
+mod doubt;
 mod error;
 mod events;
 mod follow;

@@ -154,10 +154,11 @@ async fn open_stream(
     } else {
         budget.shortened()
     };
-    let found = api
-        .stream_info(&settings.stream, &probe)
-        .await
-        .map_err(report)?;
+    let name = &settings.stream;
+    let mut found = api.stream_info(name, &probe).await.map_err(report)?;
+    if found.is_none() && settings.must_exist {
+        found = look_again(api, name, budget).await.map_err(report)?;
+    }
     let info = match found {
         Some(info) => info,
         None if settings.must_exist => {
@@ -166,10 +167,14 @@ async fn open_stream(
                     .with("JetStream stream", &settings.stream),
             );
         }
-        None => make_stream(api, &asked, budget).await.map_err(|failure| {
-            let error: EventLogError = report(failure);
-            error.with("JetStream stream", &settings.stream)
-        })?,
+        None => match make_stream(api, &asked, budget).await {
+            Ok(info) => info,
+            Err(failure) => {
+                // It may be there after all, with other settings, which are then named.
+                let there = look_again(api, name, budget).await.map_err(report)?;
+                there.ok_or_else(|| report(failure).with("JetStream stream", name))?
+            }
+        },
     };
     asked.check_found::<cim_store::EventLogErrorKind>(&info.config, settings.replicas)?;
     check_complete(&info)?;
@@ -199,6 +204,22 @@ async fn flush_policy(
         .with_hint(flush.advice));
     }
     Ok(flush.policy)
+}
+
+/// Looks once more for a JetStream stream that was said not to be there: a server of a cluster says
+/// so, too, when it is behind.
+async fn look_again(api: &Api, name: &str, budget: &Budget) -> Result<Option<StreamInfo>, Failure> {
+    let server = api.requests.client().try_server_info();
+    let clustered = server.is_some_and(|server| server.cluster.is_some());
+    let patience = budget.shortened();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let found = api.stream_info(name, budget).await?;
+        if found.is_some() || !clustered || !patience.pause(attempt).await {
+            return Ok(found);
+        }
+    }
 }
 
 /// Makes a JetStream stream. Whoever comes second with the same settings gets the same one.

@@ -7,7 +7,6 @@
 
 mod catalog;
 mod change;
-mod doubt;
 mod message;
 mod moment;
 mod port;

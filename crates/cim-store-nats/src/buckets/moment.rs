@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use cim_store::{BucketError, Clock, SystemClock, Timestamp};
 
-use super::doubt::Doubt;
 use super::port::SharedBucket;
 use crate::api::StreamInfo;
 use crate::budget::Budget;
+use crate::doubt::Doubt;
 
 /// How long an answer is good for: clocks don't drift apart noticeably in it.
 const FRESH: Duration = Duration::from_secs(10);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use cim_store::{BucketError, Context, Entry, EntryStream, Key, SubjectPattern};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::doubt::Doubt;
 use super::message::Change;
 use super::port::SharedBucket;
 use crate::api::Get;
 use crate::budget::Budget;
+use crate::doubt::Doubt;
 
 /// How many keys are read at the same time.
 const READS: usize = 64;

@@ -15,10 +15,10 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::coop::consume_budget;
 
-use super::doubt::Doubt;
 use super::message::Change;
 use super::port::SharedBucket;
 use crate::budget::Budget;
+use crate::doubt::Doubt;
 use crate::error::closed;
 use crate::follow::{Delivered, Follower, Following, Start};
 

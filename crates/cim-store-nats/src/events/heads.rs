@@ -5,6 +5,7 @@ use cim_store::{EventLogError, Head, RecordedEvent, StreamId};
 use super::log::SharedLog;
 use crate::api::{Get, StoredMessage};
 use crate::budget::Budget;
+use crate::doubt::Doubt;
 use crate::subjects;
 use crate::wire::{Arrived, commit_of, decode_event};
 
@@ -29,7 +30,13 @@ impl SharedLog {
         budget: &Budget,
     ) -> Result<Option<StoredMessage>, EventLogError> {
         let stream = self.session.log_stream();
-        let message = self.session.api.get(stream, get, budget).await;
+        let mut doubt = Doubt::new(budget);
+        let message = loop {
+            match self.session.api.get(stream, get, budget).await {
+                Err(failure) if doubt.again(&failure).await => {}
+                answer => break answer,
+            }
+        };
         message.map_err(|failure| self.session.report(failure, "reading a message"))
     }
 

@@ -6,14 +6,14 @@ use crate::budget::Budget;
 
 /// The doubt of one call.
 #[derive(Debug)]
-pub(super) struct Doubt {
+pub(crate) struct Doubt {
     patience: Budget,
     attempt: u32,
 }
 
 impl Doubt {
     /// For a call that ends with this budget.
-    pub(super) fn new(budget: &Budget) -> Self {
+    pub(crate) fn new(budget: &Budget) -> Self {
         Self {
             patience: budget.shortened(),
             attempt: 0,
@@ -21,7 +21,7 @@ impl Doubt {
     }
 
     /// Whether to make the call again, after a pause.
-    pub(super) async fn again(&mut self, failure: &Failure) -> bool {
+    pub(crate) async fn again(&mut self, failure: &Failure) -> bool {
         self.attempt += 1;
         failure.is(NO_STREAM) && self.patience.pause(self.attempt).await
     }
