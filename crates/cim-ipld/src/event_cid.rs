@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use cid::{Cid, Version};
+use data_encoding::BASE32_NOPAD;
 use multihash::Multihash;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -117,6 +118,39 @@ pub enum CidError {
     Text,
 }
 
+/// What every event's CID begins with: version 1, dag-cbor, sha2-256, 32 bytes of digest.
+const PREFIX: [u8; 4] = [1, DAG_CBOR_CODE as u8, SHA2_256_CODE as u8, 32];
+
+/// Messages and pages carry CIDs as text, two for each event; so their one form is written and read
+/// without the general parser, and compared with it in tests.
+impl EventCid {
+    fn write_text<'a>(&self, text: &'a mut [u8; TEXT_LEN]) -> &'a str {
+        let mut bytes = [0; 36];
+        bytes[..4].copy_from_slice(&PREFIX);
+        bytes[4..].copy_from_slice(&self.0);
+        text[0] = b'b';
+        BASE32_NOPAD.encode_mut(&bytes, &mut text[1..]);
+        text.make_ascii_lowercase();
+        // Base32 is ASCII.
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+
+    fn read_text(text: &[u8]) -> Option<Self> {
+        let (b'b', digits) = text.split_first()? else {
+            return None;
+        };
+        let mut upper: [u8; TEXT_LEN - 1] = digits.try_into().ok()?;
+        if upper.iter().any(u8::is_ascii_uppercase) {
+            return None;
+        }
+        upper.make_ascii_uppercase();
+        let mut bytes = [0; 36];
+        BASE32_NOPAD.decode_mut(&upper, &mut bytes).ok()?;
+        let digest = bytes.strip_prefix(&PREFIX[..])?;
+        digest.try_into().ok().map(Self)
+    }
+}
+
 impl TryFrom<&Cid> for EventCid {
     type Error = CidError;
 
@@ -150,7 +184,8 @@ impl From<EventCid> for Cid {
 
 impl fmt::Display for EventCid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.to_cid().to_string())
+        let mut text = [0; TEXT_LEN];
+        f.pad(self.write_text(&mut text))
     }
 }
 
@@ -172,6 +207,10 @@ impl FromStr for EventCid {
         if text.len() != TEXT_LEN {
             return Err(CidError::Text);
         }
+        if let Some(event) = Self::read_text(text.as_bytes()) {
+            return Ok(event);
+        }
+        // Something else, or a CID of another kind: what it is decides the error.
         let cid = Cid::try_from(text).map_err(|_| CidError::Text)?;
         let event = Self::try_from(&cid)?;
         // The general parser also takes other bases, upper case and paths.
@@ -206,5 +245,20 @@ impl<'de> Deserialize<'de> for EventCid {
         }
 
         deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_text_is_the_one_that_the_general_library_writes(digest: [u8; 32]) {
+            let cid = EventCid::from_digest(digest);
+            prop_assert_eq!(cid.to_string(), cid.to_cid().to_string());
+            prop_assert_eq!(EventCid::read_text(cid.to_string().as_bytes()), Some(cid));
+        }
     }
 }

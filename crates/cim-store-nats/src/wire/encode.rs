@@ -9,6 +9,9 @@ use bytes::Bytes;
 use cim_store::staging::{self, Placement};
 use cim_store::{Context, EventCid, NewEvent, Timestamp};
 
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
 use super::{header, percent};
 
 /// The largest metadata that goes into a header, in bytes of its encoded value.
@@ -36,63 +39,75 @@ pub(crate) fn encode_event(
     block.clear();
     let cid = staging::encode_event(event, place, ctx, block);
     let mut headers = HeaderMap::new();
-    let mut put = |name: &'static str, value: &str| {
-        // Encoded values have no line breaks, which is all that a header refuses.
+    // Encoded values have no line breaks, which is all that a header refuses.
+    let mut put = |name: &'static str, value: String| {
         headers.insert(HeaderName::from_static(name), value);
     };
     let text = |number: u64| number.to_string();
-    put(header::SPEC_VERSION, "1.0");
+    put(header::SPEC_VERSION, "1.0".to_owned());
     if let Some(id) = event.id {
-        put(header::ID, &id.to_string());
+        put(header::ID, uuid_text(id.as_uuid()));
     }
     let stream = place.stream;
-    let source = format!("/{}/{}", stream.context(), stream.aggregate());
-    put(header::SOURCE, &source);
-    put(header::SUBJECT, stream.id());
-    put(header::TYPE, &percent::encode(event.event_type.as_str()));
+    let source = ["/", stream.context(), "/", stream.aggregate()].concat();
+    put(header::SOURCE, source);
+    put(header::SUBJECT, stream.id().to_owned());
+    put(header::TYPE, percent_text(event.event_type.as_str()));
     let (name, time) = time_of(event.time.unwrap_or_default());
-    put(name, &time);
-    put(header::STREAM_VERSION, &text(place.version.get()));
+    put(name, time);
+    put(header::STREAM_VERSION, text(place.version.get()));
     put(
         header::SCHEMA_VERSION,
-        &text(event.schema_version.get().into()),
+        text(event.schema_version.get().into()),
     );
-    put(header::COMMIT, &place.commit_id.to_string());
-    put(header::COMMIT_INDEX, &text(place.index.into()));
-    put(header::COMMIT_COUNT, &text(place.count.into()));
+    put(header::COMMIT, uuid_text(place.commit_id.as_uuid()));
+    put(header::COMMIT_INDEX, text(place.index.into()));
+    put(header::COMMIT_COUNT, text(place.count.into()));
     if let Some(id) = event.correlation_id {
-        put(header::CORRELATION, &id.to_string());
+        put(header::CORRELATION, uuid_text(id.as_uuid()));
     }
     if let Some(id) = event.causation_id {
-        put(header::CAUSATION, &id.to_string());
+        put(header::CAUSATION, uuid_text(id.as_uuid()));
     }
     if let Some(principal) = ctx.principal() {
-        put(header::PRINCIPAL, &percent::encode(principal.as_str()));
+        put(header::PRINCIPAL, percent_text(principal.as_str()));
     }
     if let Some(trace) = ctx.trace() {
-        put(header::TRACE, &percent::encode(trace.as_str()));
+        put(header::TRACE, percent_text(trace.as_str()));
     }
-    put(header::CID, &cid.to_string());
+    put(header::CID, cid.to_string());
     if let Some(previous) = place.previous {
-        put(header::PREVIOUS, &previous.to_string());
+        put(header::PREVIOUS, previous.to_string());
     }
     let metadata = metadata_of(event);
     let body = if metadata
         .as_ref()
         .is_some_and(|text| text.len() > METADATA_BYTES)
     {
-        put(header::BODY, BLOCK);
-        put(header::CONTENT_TYPE, BLOCK_TYPE);
+        put(header::BODY, BLOCK.to_owned());
+        put(header::CONTENT_TYPE, BLOCK_TYPE.to_owned());
         Bytes::copy_from_slice(block)
     } else {
-        if let Some(metadata) = &metadata {
+        if let Some(metadata) = metadata {
             put(header::METADATA, metadata);
         }
-        let content_type = event.content_type.as_str();
-        put(header::CONTENT_TYPE, &percent::encode(content_type));
+        put(
+            header::CONTENT_TYPE,
+            percent_text(event.content_type.as_str()),
+        );
         event.payload.clone()
     };
     Encoded { headers, body, cid }
+}
+
+/// A UUID as text, without the detour of formatting.
+fn uuid_text(id: &Uuid) -> String {
+    let mut text = [0; Hyphenated::LENGTH];
+    id.hyphenated().encode_lower(&mut text).to_owned()
+}
+
+fn percent_text(text: &str) -> String {
+    percent::encode(text).into_owned()
 }
 
 /// The metadata as a header's value: a JSON object of texts.
