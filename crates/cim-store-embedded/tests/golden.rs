@@ -140,7 +140,10 @@ async fn describe(path: &Path) -> String {
             .resolve(&ctx, CommitId::from_bytes([number; 16]))
             .await
             .unwrap();
-        writeln!(text, "{resolved:?}").unwrap();
+        // As it was written when every answer said the time.
+        let resolved = format!("{resolved:?}").replace("Some(Timestamp(", "(Timestamp(");
+        let resolved = resolved.replace("stored_at: (Timestamp(", "stored_at: Timestamp(");
+        writeln!(text, "{}", resolved.replace(")), heads", "), heads")).unwrap();
     }
     for (name, settings) in store.buckets(&ctx).await.unwrap() {
         writeln!(text, "{name} {settings:?}").unwrap();

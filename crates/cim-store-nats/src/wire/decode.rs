@@ -232,8 +232,10 @@ fn decode<'a>(
         stored_at: message.stored_at,
         content_type: match found.content_type {
             Some("application/json") => ContentType::JSON,
-            other => ContentType::new(text(header::CONTENT_TYPE, other)?)
-                .map_err(|_| Wrong(header::CONTENT_TYPE))?,
+            Some(other) => {
+                ContentType::new(other.to_owned()).map_err(|_| Wrong(header::CONTENT_TYPE))?
+            }
+            None => return Err(Wrong(header::CONTENT_TYPE)),
         },
         payload: message.payload,
         metadata: found.metadata()?,

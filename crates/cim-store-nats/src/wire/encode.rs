@@ -1,7 +1,8 @@
 //! From an event to its headers and its body.
 //!
 //! A server takes 64 KiB of headers, and metadata may be as large by itself. Where metadata takes
-//! more than half of the room, the body is the event's whole block, which has it.
+//! more than half of the room, the body is the event's whole block, which has it; so it is where a
+//! header can't say the content type.
 
 use async_nats::HeaderMap;
 use async_nats::header::HeaderName;
@@ -80,10 +81,11 @@ pub(crate) fn encode_event(
         put(header::PREVIOUS, previous.to_string());
     }
     let metadata = metadata_of(event);
-    let body = if metadata
-        .as_ref()
-        .is_some_and(|text| text.len() > METADATA_BYTES)
-    {
+    let is_large = |metadata: &String| metadata.len() > METADATA_BYTES;
+    let content_type = event.content_type.as_str();
+    // Spaces around a header's value get lost.
+    let fits = content_type.trim() == content_type;
+    let body = if metadata.as_ref().is_some_and(is_large) || !fits {
         put(header::BODY, BLOCK.to_owned());
         put(header::CONTENT_TYPE, BLOCK_TYPE.to_owned());
         Bytes::copy_from_slice(block)
@@ -91,10 +93,8 @@ pub(crate) fn encode_event(
         if let Some(metadata) = metadata {
             put(header::METADATA, metadata);
         }
-        put(
-            header::CONTENT_TYPE,
-            percent_text(event.content_type.as_str()),
-        );
+        // Printable ASCII, which the HTTP binding does not encode here either.
+        put(header::CONTENT_TYPE, content_type.to_owned());
         event.payload.clone()
     };
     Encoded { headers, body, cid }
