@@ -70,7 +70,7 @@ fn run(options: &Options) -> Result<()> {
             continue;
         }
         let servers = Servers::start(replicas, &bench, options)?;
-        report.begin(&servers.describe());
+        report.begin(&servers.describe(), replicas);
         if options.wants(Section::Trips) {
             runtime.block_on(trips::run(&servers, &mut report))?;
         }

@@ -180,6 +180,7 @@ pub(crate) struct Report {
     machine: Machine,
     settings: Map<String, Value>,
     section: String,
+    replicas: u8,
     rows: Vec<Value>,
     missed: Vec<String>,
     bars: usize,
@@ -201,6 +202,7 @@ impl Report {
             machine,
             settings,
             section: String::new(),
+            replicas: 0,
             rows: Vec::new(),
             missed: Vec::new(),
             bars: 0,
@@ -227,7 +229,8 @@ impl Report {
         )
     }
 
-    pub(crate) fn begin(&mut self, section: &str) {
+    pub(crate) fn begin(&mut self, section: &str, replicas: u8) {
+        self.replicas = replicas;
         section.clone_into(&mut self.section);
         println!("\n{section}\n");
         println!(
@@ -275,10 +278,12 @@ impl Report {
         );
         self.bars += usize::from(met.is_some());
         if met == Some(false) {
-            self.missed.push(row.name.clone());
+            self.missed
+                .push(format!("{} on R{}", row.name, self.replicas));
         }
         self.rows.push(json!({
             "section": self.section,
+            "replicas": self.replicas,
             "name": row.name,
             "value": value,
             "ours": round(&row.ours()),

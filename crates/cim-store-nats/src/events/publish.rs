@@ -1,14 +1,14 @@
 //! Publishes a commit: one guarded message, or an atomic batch of them.
 //!
-//! The messages of a batch are sent one behind the other, so that few batches are open at a time: a
-//! server holds 50 for each JetStream stream, of all its clients together. Nothing is held while
-//! the answer is waited for, but a place among the open ones.
+//! The messages of a batch are sent one behind the other, so that a process has one batch open at a
+//! time: a server holds 50 for each JetStream stream, of all its clients together. Nothing is held
+//! while the answer is waited for.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cim_store::CommitId;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use super::messages::{Messages, Outgoing};
 use crate::api::{Failure, WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_UNDECIDED, read_ack};
@@ -20,8 +20,6 @@ use crate::wire::BatchPlace;
 
 /// The most messages of a batch (ADR-50).
 pub(crate) const BATCH_MESSAGES: usize = 1_000;
-/// Batches that one process has open: a third of what the server holds.
-const OPEN_BATCHES: usize = 16;
 
 /// "batch is incomplete": a part of it was lost on the way, or it took too long.
 const INCOMPLETE_BATCH: u32 = 10_176;
@@ -49,7 +47,6 @@ pub(crate) struct Publisher {
     session: Arc<Session>,
     /// Held while the messages of a batch are handed over.
     gate: Mutex<()>,
-    open: Semaphore,
 }
 
 impl Publisher {
@@ -57,7 +54,6 @@ impl Publisher {
         Self {
             session,
             gate: Mutex::new(()),
-            open: Semaphore::new(OPEN_BATCHES),
         }
     }
 
@@ -121,10 +117,6 @@ impl Publisher {
         let limit = budget.next_request();
         let requests = &self.session.api.requests;
         let busy = || Failure::Refused(crate::api::Refusal::busy("too many batches are open"));
-        let _place = match within(limit, self.open.acquire()).await {
-            Some(Ok(place)) => place,
-            _ => return Err(busy()),
-        };
         let gate = within(limit, self.gate.lock()).await.ok_or_else(busy)?;
         let count = messages.len() + 1;
         let before = messages

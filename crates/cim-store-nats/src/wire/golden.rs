@@ -115,6 +115,11 @@ fn golden() -> Vec<Golden> {
             include_str!("golden/v1-one-event.txt"),
             first(placed(1)),
         ),
+        case(
+            "v1-two-events.txt",
+            include_str!("golden/v1-two-events.txt"),
+            Append::new().write(order(), Version::NONE, vec![placed(7), placed(8)]),
+        ),
         Golden {
             ctx,
             marked: true,
