@@ -75,6 +75,9 @@ fn lost_error<K: PortErrorKind>(lost: &Lost, operation: &str) -> PortError<K> {
         .with("subject", subject)
         .with_hint("give the user the permission to publish to this subject"),
         Lost::Closed { .. } => closed(),
+        Lost::Unreadable { .. } => {
+            PortError::integrity(format!("the server's answer to {operation} can't be read"))
+        }
         Lost::NotSent { .. } => {
             PortError::unavailable(format!("{operation} could not be sent to the server"))
         }

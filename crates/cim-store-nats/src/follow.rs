@@ -90,6 +90,14 @@ struct Consumer {
 struct ConsumerInfo {
     #[serde(default)]
     num_pending: u64,
+    #[serde(default)]
+    delivered: Sequences,
+}
+
+#[derive(Default, Deserialize)]
+struct Sequences {
+    #[serde(default)]
+    consumer_seq: u64,
 }
 
 /// What came in one step.
@@ -188,7 +196,8 @@ impl Follower {
             messages,
             sent: 0,
             heard: SystemClock.monotonic(),
-            pending: info.num_pending,
+            // Where the answer to the first try was lost, it sent some or all of them already.
+            pending: info.num_pending + info.delivered.consumer_seq,
         })
     }
 
@@ -371,8 +380,8 @@ async fn until_changed(epoch: &mut watch::Receiver<u64>) {
     }
 }
 
-/// A number for the name of a consumer, which nobody orders or keeps.
-fn unique() -> u128 {
+/// A number for the name of a consumer or a batch, which nobody orders or keeps.
+pub(crate) fn unique() -> u128 {
     use std::hash::{BuildHasher, RandomState};
     let half = || u128::from(RandomState::new().hash_one(0_u8));
     half() << 64 | half()

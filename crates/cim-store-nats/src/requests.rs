@@ -41,6 +41,9 @@ pub(crate) enum Lost {
     /// It may have been received.
     #[error("the connection was lost before a request to {subject} was answered")]
     Disconnected { subject: String },
+    /// What came back can't be read; it may have been received.
+    #[error("the answer to a request to {subject} can't be read: {reason}")]
+    Unreadable { subject: String, reason: String },
     /// The store was closed meanwhile; it may have been received.
     #[error("the store was closed before a request to {subject} was answered")]
     Closed { subject: String },
@@ -51,7 +54,10 @@ impl Lost {
     pub(crate) fn may_have_arrived(&self) -> bool {
         matches!(
             self,
-            Self::TimedOut { .. } | Self::Disconnected { .. } | Self::Closed { .. }
+            Self::TimedOut { .. }
+                | Self::Disconnected { .. }
+                | Self::Unreadable { .. }
+                | Self::Closed { .. }
         )
     }
 

@@ -36,16 +36,12 @@ pub(super) async fn append(
     // A fresh id that says its own time can be found by it; every other one is marked, so that it
     // is found, and stored once, whenever it was used.
     let marked = !append.fresh || !commits::tells_its_time(log, commit_id);
-    // The mark of a commit that was stored stops another one by itself; only one that may be
-    // without a mark has to be looked for before.
-    let look_before = commits::may_be_unmarked(commit_id) || append.event_count() == 0;
-    if !append.fresh
-        && look_before
-        && let Some(stored) = commits::find(log, commit_id, budget).await?
-    {
-        return stored.repeated(&append, commit_id);
-    }
     if append.event_count() == 0 {
+        if !append.fresh
+            && let Some(stored) = commits::find(log, commit_id, budget).await?
+        {
+            return stored.repeated(&append, commit_id);
+        }
         return only_check(log, &append, commit_id, budget).await;
     }
     let mut attempts = Attempts {
@@ -86,23 +82,55 @@ struct Attempts<'a> {
     slot: Option<(StreamId, Version)>,
 }
 
+/// What stands where an attempt would.
+enum Found {
+    This(Appended),
+    Other,
+    Nothing,
+}
+
+/// Who took a place of an attempt.
+enum Taker {
+    This(Appended),
+    Other,
+    /// Nobody, as it seems: what was read contradicts what was said.
+    Nobody,
+}
+
 impl Attempts<'_> {
     async fn run(&mut self) -> Result<Appended, EventLogError> {
         let mut heads = self.settle(false).await?;
+        if let Some(stored) = self.look().await? {
+            return Ok(stored);
+        }
         loop {
             self.number += 1;
             // An id whose time has passed meanwhile would not be found by it.
             self.marked |= !commits::tells_its_time(self.log, self.commit_id);
-            let outcome = self.publish(&heads).await?;
+            let outcome = match self.publish(&heads).await {
+                Ok(outcome) => outcome,
+                Err(error) => return Err(self.doubt(error)),
+            };
             match outcome {
                 Ok(stored) => return Ok(stored),
                 Err(Outcome::Taken) => {
-                    if let Some(stored) = self.find_own().await? {
-                        return Ok(stored);
+                    match self.who_took_it(&heads).await {
+                        Ok(Taker::This(stored)) => return Ok(stored),
+                        Ok(Taker::Other) => {}
+                        Ok(Taker::Nobody) => {
+                            if !self.budget.pause(self.number).await {
+                                return Err(self.give_up());
+                            }
+                            continue;
+                        }
+                        Err(error) => return Err(self.doubt(error)),
                     }
                     // None of the attempts so far was stored or can be: their places are taken.
                     self.unanswered = None;
                     heads = self.settle(true).await?;
+                    if let Some(stored) = self.look().await? {
+                        return Ok(stored);
+                    }
                     if self.number > 1 && !self.budget.pause(self.number).await {
                         return Err(self.give_up());
                     }
@@ -125,7 +153,7 @@ impl Attempts<'_> {
                     if self.unanswered.is_some() {
                         // Whatever was heard last, an earlier attempt may have been stored.
                         return match self.find_own().await {
-                            Ok(Some(stored)) => Ok(stored),
+                            Ok(Found::This(stored)) => Ok(stored),
                             _ => Err(self.give_up().with_source(failure)),
                         };
                     }
@@ -227,22 +255,71 @@ impl Attempts<'_> {
         }
     }
 
-    /// Whether the place that was taken was taken by this very commit.
-    async fn find_own(&self) -> Result<Option<Appended>, EventLogError> {
-        let mut stored = None;
-        if let Some(slot) = &self.slot {
-            stored = commits::find_at(self.log, self.commit_id, slot, self.budget).await?;
-        }
-        if stored.is_none() && self.marked {
-            stored = commits::find_marked(self.log, self.commit_id, self.budget).await?;
-        }
-        let Some(stored) = stored else {
+    /// A commit without a mark can't be stopped by one, so it is looked for: after the heads were
+    /// read, because what is stored later than that takes a place that this append needs.
+    async fn look(&self) -> Result<Option<Appended>, EventLogError> {
+        if self.append.fresh || !commits::may_be_unmarked(self.commit_id) {
             return Ok(None);
+        }
+        match commits::find(self.log, self.commit_id, self.budget).await? {
+            Some(stored) => stored.repeated(self.append, self.commit_id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What an error means where an earlier attempt may have been stored.
+    fn doubt(&self, error: EventLogError) -> EventLogError {
+        match self.unanswered {
+            Some(_) => self.give_up().with_source(error),
+            None => error,
+        }
+    }
+
+    /// Who took a place of an attempt that was made against these heads.
+    async fn who_took_it(&self, heads: &[Option<Head>]) -> Result<Taker, EventLogError> {
+        match self.find_own().await? {
+            Found::This(stored) => return Ok(Taker::This(stored)),
+            Found::Other => return Ok(Taker::Other),
+            Found::Nothing => {}
+        }
+        // The first place is empty, so it must have been another one; or a server answered that
+        // was the leader, and is behind.
+        let names = self.append.expectations();
+        let names = names.map(|(stream, _)| stream.clone()).collect();
+        let now = read_heads(self.log, names, self.budget).await?;
+        let version = |head: &Option<Head>| head.as_ref().map_or(Version::NONE, |h| h.version);
+        let first = self.slot.as_ref().map(|(stream, _)| stream);
+        let mut others = self.append.expectations().zip(heads.iter().zip(&now));
+        let moved = others.any(|((stream, _), (before, now))| {
+            Some(stream) != first && version(before) < version(now)
+        });
+        Ok(if moved { Taker::Other } else { Taker::Nobody })
+    }
+
+    /// What stands at the first place of the last attempt.
+    async fn find_own(&self) -> Result<Found, EventLogError> {
+        let mut found = commits::At::Nothing;
+        if let Some(slot) = &self.slot {
+            found = commits::look_at(self.log, self.commit_id, slot, self.budget).await?;
+        }
+        if self.marked
+            && !matches!(found, commits::At::This(_))
+            && let Some(stored) =
+                commits::find_marked(self.log, self.commit_id, self.budget).await?
+        {
+            found = commits::At::This(stored);
+        }
+        let stored = match found {
+            commits::At::This(stored) => stored,
+            commits::At::Other => return Ok(Found::Other),
+            commits::At::Nothing => return Ok(Found::Nothing),
         };
         for head in &stored.result.heads {
             self.log.heads.put(head);
         }
-        stored.repeated(self.append, self.commit_id).map(Some)
+        stored
+            .repeated(self.append, self.commit_id)
+            .map(Found::This)
     }
 
     /// The heads of all streams that the append names, in its order, where its expectations hold.

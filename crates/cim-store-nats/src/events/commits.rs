@@ -128,12 +128,32 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// The commit, if its first event stands at this place.
-pub(super) async fn find_at(
+async fn find_at(
+    log: &SharedLog,
+    id: CommitId,
+    slot: &Slot,
+    budget: &Budget,
+) -> Result<Option<StoredCommit>, EventLogError> {
+    Ok(match look_at(log, id, slot, budget).await? {
+        At::This(stored) => Some(stored),
+        At::Other | At::Nothing => None,
+    })
+}
+
+/// What stands at a place.
+pub(super) enum At {
+    This(StoredCommit),
+    Other,
+    Nothing,
+}
+
+/// Whether a commit's first event stands at this place.
+pub(super) async fn look_at(
     log: &SharedLog,
     id: CommitId,
     (stream, version): &Slot,
     budget: &Budget,
-) -> Result<Option<StoredCommit>, EventLogError> {
+) -> Result<At, EventLogError> {
     let slot = subjects::slot(stream, *version);
     let get = Get::Last {
         last_by_subj: &slot,
@@ -141,9 +161,10 @@ pub(super) async fn find_at(
     match log.get(&get, budget).await? {
         Some(message) if commit_of(message.headers()) == Some(id) => {
             let event = super::heads::event_of(&message)?;
-            read(log, &event, budget).await.map(Some)
+            read(log, &event, budget).await.map(At::This)
         }
-        _ => Ok(None),
+        Some(_) => Ok(At::Other),
+        None => Ok(At::Nothing),
     }
 }
 
@@ -169,7 +190,7 @@ pub(super) async fn find_marked(
         return search(log, id, Start::Sequence(mark.sequence + 1), None, budget).await;
     };
     let distance: u64 = distance.parse().map_err(|_| damaged())?;
-    let seq = mark.sequence + distance;
+    let seq = mark.sequence.checked_add(distance).ok_or_else(damaged)?;
     let Some(first) = log.get(&Get::Sequence { seq }, budget).await? else {
         return Err(damaged());
     };
@@ -192,6 +213,9 @@ async fn search(
     let Some(end) = log.end(budget).await? else {
         return Ok(None);
     };
+    if end.is_before(start) {
+        return Ok(None);
+    }
     let following = Following {
         stream: log.session.log_stream().to_owned(),
         filters: end.filters(subjects::EVENTS, log.session.replicas),

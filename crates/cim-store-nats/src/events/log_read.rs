@@ -36,6 +36,8 @@ const CONSUMERS: u32 = 3;
 #[derive(Clone, Debug)]
 pub(super) struct End {
     pub(super) sequence: u64,
+    /// When the last message was stored.
+    stored_at: Timestamp,
     subject: String,
     /// Whether the commit of the last event has more events than there are.
     incomplete: bool,
@@ -51,6 +53,12 @@ impl End {
             filters.push(self.subject.clone());
         }
         filters
+    }
+
+    /// Whether nothing was stored since the time at which to begin. A consumer that begins behind
+    /// the end would wait for what is not there yet.
+    pub(super) fn is_before(&self, start: Start) -> bool {
+        matches!(start, Start::Time(from) if self.stored_at < from)
     }
 
     fn is_meant(&self, meant: &str) -> bool {
@@ -81,6 +89,7 @@ impl SharedLog {
             .is_some_and(|event| event.commit_index + 1 != event.commit_count);
         Ok(Some(End {
             sequence: last.sequence,
+            stored_at: last.stored_at,
             subject: last.subject,
             incomplete,
         }))
@@ -148,6 +157,9 @@ pub(super) async fn read(
         return Ok(nothing());
     };
     let start = log.start(&query.filter, after, &budget).await?;
+    if end.is_before(start) {
+        return Ok(nothing());
+    }
     let replicas = log.session.replicas;
     let following = Following {
         stream: log.session.log_stream().to_owned(),

@@ -77,13 +77,17 @@ impl Publisher {
         let answer = if messages.is_empty() {
             self.single(last, budget).await
         } else {
-            let batch = format!("{}-{attempt}", commit_id.as_uuid().simple());
+            // Two that store the same commit at once must not add to each other's batch.
+            let nonce = crate::follow::unique() as u64;
+            let batch = format!("{}-{attempt}-{nonce:x}", commit_id.as_uuid().simple());
             self.batch(messages, last, &batch, budget).await
         };
         match answer {
-            Ok((sequence, stored)) if stored == count as u64 => Outcome::Stored {
-                first: sequence + 1 + before - count as u64,
-            },
+            Ok((sequence, stored)) if stored == count as u64 && sequence >= stored => {
+                Outcome::Stored {
+                    first: sequence + 1 + before - count as u64,
+                }
+            }
             Ok((sequence, stored)) => Outcome::Refused(Failure::Malformed {
                 subject: self.session.log_stream().to_owned(),
                 reason: format!("{stored} of {count} messages were stored, up to {sequence}"),
@@ -175,6 +179,9 @@ fn outcome_of(failure: Failure) -> Outcome {
             _ if refusal.code == 503 || refusal.code == 429 => Outcome::Busy(refusal.into()),
             _ => Outcome::Refused(refusal.into()),
         },
-        malformed @ Failure::Malformed { .. } => Outcome::Refused(malformed),
+        // Somebody else may have answered, too.
+        Failure::Malformed { subject, reason } => {
+            Outcome::Unknown(Lost::Unreadable { subject, reason })
+        }
     }
 }

@@ -130,7 +130,10 @@ impl StreamRead {
             let before = events.len();
             for event in page {
                 let due = events.last().map_or(from, |last| last.version.next());
-                if event.version != due {
+                if event.version < due {
+                    return Err(forked(&event));
+                }
+                if event.version > due {
                     break;
                 }
                 events.push(event);
@@ -208,6 +211,14 @@ impl StreamRead {
         self.last = Some((event.version, event.cid, event.previous));
         Ok(())
     }
+}
+
+#[cold]
+fn forked(event: &RecordedEvent) -> EventLogError {
+    EventLogError::integrity("two events have the same place: the stream is forked")
+        .with("stream", &event.stream)
+        .with("version", event.version)
+        .with("position", event.position)
 }
 
 #[cold]

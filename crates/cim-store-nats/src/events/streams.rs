@@ -31,6 +31,7 @@ pub(super) async fn list(
         ctx,
         filter,
         offset: 0,
+        last: None,
         names: VecDeque::new(),
         ended: false,
     };
@@ -46,6 +47,9 @@ struct Listing {
     ctx: Context,
     filter: String,
     offset: usize,
+    /// The last subject that was listed. One that is new among those before it moves the others,
+    /// so that the next page begins with some of them once more.
+    last: Option<String>,
     names: VecDeque<StreamId>,
     ended: bool,
 }
@@ -61,6 +65,10 @@ impl Listing {
         self.offset += page.len();
         self.ended = page.is_empty();
         for subject in page {
+            if self.last.as_ref().is_some_and(|last| *last >= subject) {
+                continue;
+            }
+            self.last = Some(subject.clone());
             let name = subjects::parse_event(&subject).map(|event| event.stream.to_owned());
             let stream = name.and_then(|name| StreamId::parse(name).ok());
             self.names.push_back(stream.ok_or_else(|| {
@@ -73,7 +81,7 @@ impl Listing {
 
     async fn next_page(mut self) -> Result<Option<(Vec<Head>, Self)>, EventLogError> {
         let budget = self.log.session.begin(&self.ctx, "streams")?;
-        if self.names.is_empty() && !self.ended {
+        while self.names.is_empty() && !self.ended {
             self.next_names(&budget).await?;
         }
         if self.names.is_empty() {
