@@ -43,7 +43,8 @@ Commands:
                                Without STEP all steps run, also after a failure.
   fix                          Format, and apply what clippy can repair by itself.
   bench [--quick] [-- ARGS]    Run the storage benchmark: one table, and the same figures in
-                               target/bench/engine.json.
+                               target/bench/engine.json. `bench nats` runs the one of the NATS
+                               adapter, into target/bench/jetstream.json.
   help                         Print this.
 
 `test` and `bench` need a nats-server: what CIM_NATS_SERVER names, else the one on the PATH, else
@@ -114,16 +115,14 @@ fn fix(workspace: &Workspace) -> Result<(), String> {
     workspace.run(&["fmt", "--all"])
 }
 
-/// The benchmark's own options may stand before or after `--`.
+/// The engine's benchmark, or with `nats` as the first word that of the NATS adapter. Their own
+/// options may stand before or after `--`.
 fn bench_arguments(rest: &[String]) -> Vec<String> {
-    let fixed = [
-        "bench",
-        "--package",
-        "cim-store-embedded",
-        "--bench",
-        "engine",
-        "--",
-    ];
+    let (package, bench, rest) = match rest.split_first() {
+        Some((first, rest)) if first == "nats" => ("cim-store-nats", "jetstream", rest),
+        _ => ("cim-store-embedded", "engine", rest),
+    };
+    let fixed = ["bench", "--package", package, "--bench", bench, "--"];
     let own = rest.iter().filter(|argument| *argument != "--").cloned();
     fixed.into_iter().map(String::from).chain(own).collect()
 }
@@ -162,5 +161,10 @@ mod tests {
         ]);
         assert_eq!(bench_arguments(&strings(&["--quick"])), expected);
         assert_eq!(bench_arguments(&strings(&["--", "--quick"])), expected);
+        let nats = bench_arguments(&strings(&["nats", "--quick"])).join(" ");
+        assert_eq!(
+            nats,
+            "bench --package cim-store-nats --bench jetstream -- --quick"
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::measure::Result;
 pub(crate) const HELP: &str = "\
 Measures the NATS adapter against async-nats by itself and prints one table.
 
-  cargo bench -p cim-store-nats --bench jetstream [-- OPTIONS]
+  cargo xtask bench nats [OPTIONS]
 
   --quick          one short round of everything, with 100 k events to load and read
   --only SECTIONS  of trips,singles,batches,loads,log, with commas between
