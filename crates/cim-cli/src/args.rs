@@ -111,6 +111,16 @@ pub struct NatsArgs {
         hide_env_values = true
     )]
     pub tls_key: Option<PathBuf>,
+    /// The name of the log's JetStream stream, where it is not EVENTS
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "NAME",
+        env = "CIM_NATS_STREAM_NAME",
+        hide_env_values = true
+    )]
+    pub stream_name: Option<String>,
     /// How many servers keep each event: 1, 3 or 5; without it as many as they are, and 1 where the
     /// log is made
     #[arg(
@@ -142,6 +152,7 @@ impl From<NatsArgs> for NatsOptions {
             tls_ca: args.tls_ca,
             tls_cert: args.tls_cert,
             tls_key: args.tls_key,
+            stream: args.stream_name,
             replicas: args.replicas,
             monitor: args.monitor,
             ..Self::default()

@@ -55,7 +55,10 @@ pub struct NatsOptions {
     pub tls_cert: Option<PathBuf>,
     /// A PEM file with the private key of `tls_cert`.
     pub tls_key: Option<PathBuf>,
-    /// How many copies of everything: 1, 3 or 5.
+    /// The name of the log's JetStream stream, where it is not the usual one.
+    pub stream: Option<String>,
+    /// How many copies of everything: 1, 3 or 5. Without it a log that is there keeps those it has,
+    /// and one that is made gets 1, on a cluster, too.
     pub replicas: Option<u8>,
     /// The monitoring pages of the servers, `http://host:8222`, separated by commas.
     pub monitor: Option<String>,
@@ -71,6 +74,7 @@ impl NatsOptions {
             ("tls_ca", self.tls_ca.is_some()),
             ("tls_cert", self.tls_cert.is_some()),
             ("tls_key", self.tls_key.is_some()),
+            ("stream", self.stream.is_some()),
             ("replicas", self.replicas.is_some()),
             ("monitor", self.monitor.is_some()),
             ("require_verified_flush", self.require_verified_flush),
@@ -168,7 +172,26 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     open_with(url, OpenOptions::default()).await
 }
 
-/// Opens the store at a URL with a clock and ids of the caller's, or only if it exists.
+/// Opens the store at a URL with [`OpenOptions`]: a clock and ids of the caller's, only if it exists,
+/// or with what a store on NATS takes.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use cim_domain::{NatsOptions, OpenOptions, open_with};
+///
+/// let nats = NatsOptions {
+///     creds: Some("orders.creds".into()),
+///     replicas: Some(3), // without it a new log gets one copy, also on a cluster
+///     monitor: Some("http://n1:8222,http://n2:8222,http://n3:8222".into()),
+///     require_verified_flush: true,
+///     ..NatsOptions::default()
+/// };
+/// let options = OpenOptions { nats, ..OpenOptions::default() };
+/// let store = open_with("nats://n1:4222,n2:4222,n3:4222", options).await?;
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// Every [`OpenError`].
@@ -335,6 +358,9 @@ fn with_nats_options(
         (None, None) => settings,
         _ => return None,
     };
+    if let Some(stream) = options.stream {
+        settings = settings.with_stream(stream);
+    }
     if let Some(replicas) = options.replicas {
         settings = settings.with_replicas(replicas);
     }

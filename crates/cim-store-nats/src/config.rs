@@ -206,6 +206,13 @@ impl StreamConfig {
             .map(|(name, _, asked)| format!("{name} to {asked}"))
             .collect::<Vec<_>>()
             .join(", ");
+        if !found.metadata.contains_key(FORMAT.0) {
+            let what = "the JetStream stream of this name belongs to another program";
+            return Err(PortError::invalid(what)
+                .with("JetStream stream", &self.name)
+                .with("its subjects", sorted(&found.subjects))
+                .with_hint("take another name for the log, or another account"));
+        }
         let mut error = PortError::invalid("the JetStream stream exists with other settings")
             .with("JetStream stream", &self.name);
         for (name, found, _) in differences {

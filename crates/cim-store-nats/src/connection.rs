@@ -112,7 +112,10 @@ fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
     let malformed = || {
         EventLogError::invalid("a server is named such as nats://host:4222")
             .with("url", shown(url))
-            .with_hint("escape `,`, `/`, `@` and `:` in a password as %2C, %2F, %40 and %3A")
+            .with_hint(
+                "nothing follows the port, which is at most 65535; in a password escape `,`, `/`, `@`, \
+                 `:`, `?`, `#` and `%` as %2C, %2F, %40, %3A, %3F, %23 and %25",
+            )
     };
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     let scheme = scheme.ok_or_else(malformed)?;
@@ -131,7 +134,10 @@ fn servers(url: &str) -> Result<Vec<ServerAddr>, EventLogError> {
                 .parse()
                 .map_err(|error: std::io::Error| malformed().with_source(error))?;
             let known = matches!(parsed.scheme(), "nats" | "tls");
-            if parsed.host().is_empty() || !known {
+            // Whatever follows the port would be ignored.
+            let authority = whole.split_once("://").map_or("", |(_, rest)| rest);
+            let behind = authority.trim_end_matches('/').contains(['/', '?', '#']);
+            if parsed.host().is_empty() || !known || behind {
                 return Err(malformed());
             }
             Ok(parsed)
@@ -181,7 +187,8 @@ async fn options(
         .skip_subject_validation(true)
         // A dead peer is noticed by then, also where the network says nothing.
         .ping_interval(Duration::from_secs(10))
-        .require_tls(settings.tls.required || tls_url);
+        // Whoever says how to encrypt does not want to go without.
+        .require_tls(settings.tls.is_asked() || tls_url);
     for authority in &settings.tls.authorities {
         check_file(authority, "certificate authority")?;
         options = options.add_root_certificates(authority.clone());

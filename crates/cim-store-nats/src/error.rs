@@ -8,11 +8,13 @@ use crate::requests::Lost;
 /// "JetStream not enabled", for the server and for the account.
 const NOT_ENABLED: [u32; 2] = [10_076, 10_039];
 /// The store is full: bytes or messages of the JetStream stream, of the account, of the server.
-const FULL: [u32; 4] = [10_077, 10_047, 10_028, 10_122];
+const FULL: [u32; 5] = [10_077, 10_047, 10_028, 10_122, 10_023];
 /// "message size exceeds maximum allowed".
 const TOO_LARGE: u32 = 10_054;
 /// "subjects overlap with an existing stream".
 const OVERLAP: u32 = 10_065;
+/// "replicas > 1 not supported in non-clustered mode".
+const NOT_CLUSTERED: u32 = 10_074;
 /// "stream is sealed".
 const SEALED: u32 = 10_109;
 
@@ -34,7 +36,7 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
         }
         Failure::Refused(refusal) if FULL.contains(&refusal.err_code) => {
             PortError::unavailable("the server has no room for it; nothing was stored").with_hint(
-                "give the JetStream stream, the account or the disk more room; nothing that is \
+                "give the JetStream stream, the account, the server (`max_file_store`) or the disk more room; nothing that is \
                  stored is given up for new events",
             )
         }
@@ -46,8 +48,13 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
             "another JetStream stream of the account has the log's subjects",
         )
         .with_hint(
-            "name that stream (`with_stream`) if it is the log; an account has room for one",
+            "if that stream is the log, name it (`--stream-name`, `NatsSettings::with_stream`); an \
+             account has room for one",
         ),
+        Failure::Refused(refusal) if refusal.err_code == NOT_CLUSTERED => {
+            PortError::invalid("a server that is not part of a cluster keeps 1 replica")
+                .with_hint("leave the number of replicas out, or run a cluster")
+        }
         Failure::Refused(refusal) if refusal.err_code == SEALED => {
             PortError::new(Fault::Denied, "the JetStream stream is sealed")
                 .with_hint("a sealed stream can only be read; restore it under another name")

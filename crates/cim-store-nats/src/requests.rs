@@ -36,7 +36,7 @@ pub(crate) enum Lost {
     #[error("the request to {subject} could not be sent: {reason}")]
     NotSent { subject: String, reason: String },
     /// It may have been received.
-    #[error("the server did not answer a request to {subject} within {after:?}")]
+    #[error("the server did not answer a request to {subject} within {:.1} s", after.as_secs_f64())]
     TimedOut { subject: String, after: Duration },
     /// It may have been received.
     #[error("the connection was lost before a request to {subject} was answered")]

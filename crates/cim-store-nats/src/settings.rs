@@ -87,6 +87,13 @@ pub(crate) struct Tls {
     pub(crate) client: Option<(PathBuf, PathBuf)>,
 }
 
+impl Tls {
+    /// Whether anything says that the connection is to be encrypted.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.required || self.first || !self.authorities.is_empty() || self.client.is_some()
+    }
+}
+
 impl NatsSettings {
     /// The name that the log's JetStream stream has by default.
     pub const STREAM: &'static str = "EVENTS";
@@ -207,14 +214,16 @@ impl NatsSettings {
         self
     }
 
-    /// Trusts the certificate authorities in this PEM file, beside the system's.
+    /// Trusts the certificate authorities in this PEM file, beside the system's; refuses an
+    /// unencrypted connection.
     #[must_use]
     pub fn with_authority(mut self, pem: impl Into<PathBuf>) -> Self {
         self.connection.tls.authorities.push(pem.into());
         self
     }
 
-    /// Shows the server this certificate, with its key; both are PEM files.
+    /// Shows the server this certificate, with its key, both PEM files; refuses an unencrypted
+    /// connection.
     #[must_use]
     pub fn with_client_certificate(
         mut self,
@@ -268,10 +277,11 @@ impl NatsSettings {
         if let Some(replicas) = self.replicas
             && !matches!(replicas, 1 | 3 | 5)
         {
-            return Err(EventLogError::invalid(
-                "a JetStream stream has 1, 3 or 5 replicas: an even number survives no more losses",
-            )
-            .with("replicas", replicas));
+            return Err(
+                EventLogError::invalid("a JetStream stream has 1, 3 or 5 replicas")
+                    .with("replicas", replicas)
+                    .with_hint("take 3 on a cluster; an even number survives no more losses"),
+            );
         }
         if self.connection.request_timeout.is_zero() || self.connection.operation_timeout.is_zero()
         {

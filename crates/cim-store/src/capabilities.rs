@@ -42,7 +42,12 @@ impl fmt::Display for Durability {
                     FlushPolicy::Verified => "verified",
                     FlushPolicy::Unverified => "unverified",
                 };
-                write!(f, "{replicas} replicas, flush {flush}")
+                let replica = if *replicas == 1 {
+                    "replica"
+                } else {
+                    "replicas"
+                };
+                write!(f, "{replicas} {replica}, flush {flush}")
             }
         }
     }

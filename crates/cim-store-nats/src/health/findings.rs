@@ -42,11 +42,12 @@ pub(super) fn of(seen: &Seen) -> Vec<Finding> {
         Err(failure) => findings.push(unanswered(failure)),
     }
     findings.extend(seen.account.as_ref().ok().and_then(full_account));
+    findings.extend(seen.flush.storage.iter().filter_map(full_server));
     if !seen.flush.is_verified() {
         findings.push(warning(
             format!(
-                "a power cut may lose what was acknowledged, because it is not known that the \
-                 servers flush first: {}",
+                "a power cut may lose what was acknowledged: it is not known that the servers flush \
+                 before they acknowledge, or they don't: {}",
                 seen.flush.why
             ),
             seen.flush.advice,
@@ -259,6 +260,16 @@ fn full_account(account: &AccountInfo) -> Option<Finding> {
     })
 }
 
+fn full_server((name, used, most): &(String, u64, i64)) -> Option<Finding> {
+    let advice = "give it more room (`max_file_store`): a full server refuses appends";
+    let what = format!("server {name} stores {used} of the {most} bytes that it may");
+    let is_full = u64::try_from(*most).is_ok_and(|most| most > 0 && *used >= most);
+    if is_full {
+        return Some(problem(what, advice));
+    }
+    is_nearly_full(*used, *most).then(|| warning(what, advice))
+}
+
 fn largest_payload(bytes: usize) -> Option<Finding> {
     let contract = Limits::CONTRACT.payload_bytes;
     (bytes < contract).then(|| {
@@ -344,6 +355,7 @@ mod tests {
                 policy: FlushPolicy::Verified,
                 why: String::new(),
                 advice: "",
+                storage: Vec::new(),
             },
             payload_bytes: Limits::CONTRACT.payload_bytes,
         }
@@ -539,5 +551,16 @@ mod tests {
             }));
         });
         assert!(found[0].starts_with("problem: the leader of the log does not answer"));
+    }
+
+    #[test]
+    fn a_server_that_is_full_is_a_problem_and_one_that_soon_will_be_a_warning() {
+        let severity = |used, most| {
+            full_server(&("n1".to_owned(), used, most)).map(|finding| finding.severity)
+        };
+        assert_eq!(severity(381_803, 204_800), Some(Severity::Problem));
+        assert_eq!(severity(190, 200), Some(Severity::Warning));
+        assert_eq!(severity(10, 200), None);
+        assert_eq!(severity(10, 0), None, "without a limit");
     }
 }

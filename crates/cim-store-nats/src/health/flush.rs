@@ -20,6 +20,8 @@ pub(crate) struct Flush {
     pub(crate) why: String,
     /// What would make it verified.
     pub(crate) advice: &'static str,
+    /// What each server that was heard stores, and may store, in bytes.
+    pub(crate) storage: Vec<(String, u64, i64)>,
 }
 
 const NAME_PAGES: &str = "name the monitoring pages of all servers (`--monitor http://host:8222,…`, \
@@ -33,12 +35,22 @@ impl Flush {
             policy: FlushPolicy::Unverified,
             why: why.into(),
             advice,
+            storage: Vec::new(),
         }
     }
 
     /// Nobody was asked.
     pub(crate) fn not_asked() -> Self {
         Self::unverified("no server was asked", NAME_PAGES)
+    }
+
+    fn with_storage(mut self, servers: &[ServerFlush]) -> Self {
+        let storage = |server: &ServerFlush| {
+            let (used, most) = server.storage;
+            (server.name.clone(), used, most)
+        };
+        self.storage = servers.iter().map(storage).collect();
+        self
     }
 
     pub(crate) fn is_verified(&self) -> bool {
@@ -57,7 +69,7 @@ pub(crate) async fn detect(
     let budget = budget.shortened();
     if let Some(urls) = monitor {
         return match read_pages(urls, &budget).await {
-            Ok(servers) => judge(&servers, holders, "monitoring pages"),
+            Ok(servers) => judge(&servers, holders, "monitoring pages").with_storage(&servers),
             Err(error) => Flush::unverified(
                 format!("a monitoring page can't be read: {error}"),
                 "check the address, and that the server has `http_port: 8222`",
@@ -65,7 +77,7 @@ pub(crate) async fn detect(
         };
     }
     match ask_servers(requests, holders, &budget).await {
-        Ok(servers) => judge(&servers, holders, "system account"),
+        Ok(servers) => judge(&servers, holders, "system account").with_storage(&servers),
         Err(Lost::NoResponders { .. } | Lost::Denied { .. }) => Flush::unverified(
             "servers tell it only on their monitoring pages and to the system account",
             NAME_PAGES,
@@ -121,6 +133,7 @@ fn judge(servers: &[ServerFlush], holders: &[String], asked: &str) -> Flush {
             named(holders.iter().collect())
         ),
         advice: "nothing",
+        storage: Vec::new(),
     }
 }
 
@@ -132,6 +145,7 @@ mod tests {
         let server = |(name, always): &(&str, Option<bool>)| ServerFlush {
             name: (*name).to_owned(),
             always: *always,
+            storage: (0, 0),
         };
         all.iter().map(server).collect()
     }

@@ -27,6 +27,8 @@ pub(super) struct ServerFlush {
     pub(super) name: String,
     /// `None` where the server has no JetStream.
     pub(super) always: Option<bool>,
+    /// Bytes that it stores for all accounts, and how many it may.
+    pub(super) storage: (u64, i64),
 }
 
 /// Why a page could not be read.
@@ -47,12 +49,22 @@ struct Varz {
 #[derive(Default, Deserialize)]
 struct JetStream {
     config: Option<Config>,
+    #[serde(default)]
+    stats: Stats,
+}
+
+#[derive(Default, Deserialize)]
+struct Stats {
+    #[serde(default)]
+    storage: u64,
 }
 
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
     sync_always: bool,
+    #[serde(default)]
+    max_storage: i64,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +74,12 @@ struct Pong {
 
 impl From<Varz> for ServerFlush {
     fn from(varz: Varz) -> Self {
+        let config = varz.jetstream.config;
+        let most = config.as_ref().map_or(0, |config| config.max_storage);
         Self {
             name: varz.server_name,
-            always: varz.jetstream.config.map(|config| config.sync_always),
+            always: config.map(|config| config.sync_always),
+            storage: (varz.jetstream.stats.storage, most),
         }
     }
 }
@@ -124,6 +139,7 @@ fn read_varz(text: &[u8]) -> Result<ServerFlush, String> {
 
 /// A URL without the password that it may hold.
 fn shown(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
     url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
@@ -164,6 +180,7 @@ mod tests {
         ServerFlush {
             name: name.to_owned(),
             always,
+            storage: (0, 0),
         }
     }
 
