@@ -152,7 +152,7 @@ impl From<NatsArgs> for NatsOptions {
             tls_ca: args.tls_ca,
             tls_cert: args.tls_cert,
             tls_key: args.tls_key,
-            stream: args.stream_name,
+            stream_name: args.stream_name,
             replicas: args.replicas,
             monitor: args.monitor,
             ..Self::default()

@@ -56,7 +56,7 @@ pub struct NatsOptions {
     /// A PEM file with the private key of `tls_cert`.
     pub tls_key: Option<PathBuf>,
     /// The name of the log's JetStream stream, where it is not the usual one.
-    pub stream: Option<String>,
+    pub stream_name: Option<String>,
     /// How many copies of everything: 1, 3 or 5. Without it a log that is there keeps those it has,
     /// and one that is made gets 1, on a cluster, too.
     pub replicas: Option<u8>,
@@ -74,7 +74,7 @@ impl NatsOptions {
             ("tls_ca", self.tls_ca.is_some()),
             ("tls_cert", self.tls_cert.is_some()),
             ("tls_key", self.tls_key.is_some()),
-            ("stream", self.stream.is_some()),
+            ("stream_name", self.stream_name.is_some()),
             ("replicas", self.replicas.is_some()),
             ("monitor", self.monitor.is_some()),
             ("require_verified_flush", self.require_verified_flush),
@@ -358,7 +358,7 @@ fn with_nats_options(
         (None, None) => settings,
         _ => return None,
     };
-    if let Some(stream) = options.stream {
+    if let Some(stream) = options.stream_name {
         settings = settings.with_stream(stream);
     }
     if let Some(replicas) = options.replicas {

@@ -44,6 +44,13 @@ pub(crate) enum Failure {
     Lost(#[from] Lost),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Messages that were there are not.
+    #[error("{stream} had messages up to {known}, and now has them up to {last}")]
+    RolledBack {
+        stream: String,
+        known: u64,
+        last: u64,
+    },
     /// What came back can't be understood.
     #[error("the server's answer to {subject} can't be read: {reason}")]
     Malformed { subject: String, reason: String },
@@ -72,7 +79,7 @@ impl Failure {
             Self::Lost(lost) => lost.is_temporary(),
             // 503: no leader, no quorum or no resources at the moment.
             Self::Refused(refusal) => refusal.code == 503 && refusal.err_code != 10_039,
-            Self::Malformed { .. } => false,
+            Self::RolledBack { .. } | Self::Malformed { .. } => false,
         }
     }
 }

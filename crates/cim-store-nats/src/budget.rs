@@ -13,6 +13,7 @@ use futures_util::future::{Either, select};
 /// The first pause before a request is sent again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// What is left of an operation's time.
 #[derive(Clone, Debug)]
@@ -38,7 +39,8 @@ impl Budget {
         // A caller's deadline replaces the limit of the settings, also where it is later.
         let limit = ctx.remaining(&**clock).unwrap_or(operation);
         Self {
-            until: now.checked_add(limit).unwrap_or(now + operation),
+            // Further away than time can be told is far enough.
+            until: now.checked_add(limit).unwrap_or(now + FAR),
             deadline: ctx.deadline(),
             clock: clock.clone(),
             request,

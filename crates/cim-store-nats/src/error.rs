@@ -66,6 +66,11 @@ pub(crate) fn report<K: PortErrorKind>(failure: Failure, operation: &str) -> Por
                 .with_hint("look at the cluster: it may have no quorum or no resources left")
         }
         Failure::Refused(_) => PortError::invalid(format!("the server refused {operation}")),
+        Failure::RolledBack {
+            stream,
+            known,
+            last,
+        } => rolled_back(stream, *known, *last),
         Failure::Malformed { .. } => {
             PortError::integrity(format!("the server's answer to {operation} can't be read"))
         }
@@ -123,6 +128,19 @@ pub(crate) fn holes(name: &str) -> EventLogError {
         .with_hint(
             "somebody deleted or purged them, or the leader's disk is damaged: restore the \
              JetStream stream from a backup, or make a replica that has them the leader",
+        )
+}
+
+/// The log has less than it had.
+#[cold]
+pub(crate) fn rolled_back<K: PortErrorKind>(name: &str, known: u64, last: u64) -> PortError<K> {
+    PortError::integrity("the server lost the latest messages of the log")
+        .with("JetStream stream", name)
+        .with("known until", known)
+        .with("last", last)
+        .with_hint(
+            "a power cut or an older copy of its files: restore the JetStream stream from a \
+             replica or a backup that has them; `sync_interval: always` and 3 replicas prevent it",
         )
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct Follower {
     session: Arc<Session>,
     following: Following,
     start: Start,
+    /// The last sequence that was delivered.
+    delivered: u64,
     consumer: Option<Consumer>,
     epoch: watch::Receiver<u64>,
 }
@@ -116,6 +118,7 @@ impl Follower {
             session,
             following,
             start,
+            delivered: 0,
             consumer: None,
             epoch,
         }
@@ -131,6 +134,25 @@ impl Follower {
         let pending = consumer.pending;
         self.consumer = Some(consumer);
         Ok(pending)
+    }
+
+    /// Makes the consumer after another one. A server that lost what was delivered would wait for
+    /// its sequence to come once more, and pass over all that is new until then.
+    async fn begin_again(&mut self, budget: &Budget) -> Result<(), Failure> {
+        if self.delivered > 0 {
+            let stream = &self.following.stream;
+            let info = self.session.api.stream_info(stream, budget).await?;
+            if let Some(last) = info.map(|info| info.state.last_seq)
+                && last < self.delivered
+            {
+                return Err(Failure::RolledBack {
+                    stream: stream.clone(),
+                    known: self.delivered,
+                    last,
+                });
+            }
+        }
+        self.begin(budget).await.map(|_| ())
     }
 
     async fn make_consumer(&self, budget: &Budget) -> Result<Consumer, Failure> {
@@ -242,12 +264,15 @@ impl Follower {
             }
             let Some(consumer) = &mut self.consumer else {
                 let budget = self.session.budget(&cim_store::Context::new());
-                match self.begin(&budget).await {
-                    Ok(_) => attempt = 0,
+                match self.begin_again(&budget).await {
+                    Ok(()) => attempt = 0,
                     // A server that is away comes back; whoever follows waits for it.
                     // One that is behind its cluster may say that the stream is not there.
                     Err(failure)
-                        if failure.is_temporary() || failure.is(NO_STREAM) && attempt < BEHIND =>
+                        if failure.is_temporary()
+                            || (failure.is(NO_STREAM)
+                                || matches!(failure, Failure::RolledBack { .. }))
+                                && attempt < BEHIND =>
                     {
                         attempt += 1;
                         let _ = budget.pause(attempt).await;
@@ -324,6 +349,7 @@ impl Follower {
         }
         consumer.sent = place.number;
         self.start = Start::Sequence(place.sequence + 1);
+        self.delivered = self.delivered.max(place.sequence);
         Step::Delivered(Delivered {
             message,
             sequence: place.sequence,

@@ -1,9 +1,12 @@
 //! What an open store shares: the connection, the settings, what is known of the server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use cim_store::{Context, FlushPolicy, Limits, PortError, PortErrorKind};
+use cim_store::{
+    Clock, Context, EventLogError, FlushPolicy, Limits, PortError, PortErrorKind, SystemClock,
+};
 use tokio::sync::watch;
 
 use crate::api::{Api, Failure};
@@ -11,6 +14,9 @@ use crate::budget::Budget;
 use crate::error;
 use crate::server::ServerTime;
 use crate::settings::NatsSettings;
+
+/// For so long a server may be behind after its cluster changed its leader.
+const BEHIND: Duration = Duration::from_secs(8);
 
 /// An open store's connection and settings.
 #[derive(Debug)]
@@ -28,6 +34,10 @@ pub(crate) struct Session {
     /// Messages of the log are missing on the server.
     damaged: AtomicBool,
     closing: watch::Sender<bool>,
+    /// The highest sequence of the log that this process was told of.
+    highest: AtomicU64,
+    /// The epoch in which the log's end was compared with it.
+    compared: AtomicU64,
 }
 
 impl Session {
@@ -40,6 +50,7 @@ impl Session {
         replicas: u8,
         epoch: watch::Receiver<u64>,
     ) -> Arc<Self> {
+        let told = *epoch.borrow();
         Arc::new(Self {
             settings,
             api,
@@ -51,6 +62,8 @@ impl Session {
             closed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             closing: watch::Sender::new(false),
+            highest: AtomicU64::new(0),
+            compared: AtomicU64::new(told),
         })
     }
 
@@ -75,11 +88,56 @@ impl Session {
     }
 
     /// Refuses to write where what is stored is damaged.
-    pub(crate) fn check_writable(&self) -> Result<(), cim_store::EventLogError> {
+    pub(crate) fn check_writable(&self) -> Result<(), EventLogError> {
         if self.damaged.load(Ordering::Acquire) {
             return Err(error::holes(self.log_stream()));
         }
         Ok(())
+    }
+
+    /// A message of the log stands at this sequence.
+    pub(crate) fn saw(&self, sequence: u64) {
+        self.highest.fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    /// Checks, once after the connection was made again, that the log still has what this process
+    /// knows of: a server that lost its latest messages would take events behind a gap. Heads that
+    /// are remembered can't be believed any more then.
+    pub(crate) async fn check_kept(&self, budget: &Budget) -> Result<(), EventLogError> {
+        let epoch = *self.epoch.borrow();
+        let highest = self.highest.load(Ordering::Acquire);
+        if highest == 0 {
+            self.compared.store(epoch, Ordering::Release);
+        }
+        if self.compared.load(Ordering::Acquire) == epoch {
+            return Ok(());
+        }
+        // A server that was the leader may answer, or one that is not done with becoming it; so it
+        // has to be said for a while.
+        let asked = SystemClock.monotonic();
+        let mut attempt = 0;
+        loop {
+            let info = self.api.stream_info(self.log_stream(), budget).await;
+            let info = info.map_err(|failure| self.report(failure, "append"))?;
+            let last = info.map_or(0, |info| info.state.last_seq);
+            if last >= highest {
+                self.compared.store(epoch, Ordering::Release);
+                return Ok(());
+            }
+            attempt += 1;
+            let passed = SystemClock.monotonic().saturating_duration_since(asked);
+            if passed > BEHIND {
+                self.stop_writing();
+                return Err(error::rolled_back(self.log_stream(), highest, last));
+            }
+            if !budget.pause(attempt).await {
+                return Err(EventLogError::unavailable(
+                    "the server that answered has less of the log than there was",
+                )
+                .with("known until", highest)
+                .with("last", last));
+            }
+        }
     }
 
     /// How long an operation may take.

@@ -274,6 +274,27 @@ impl NatsSettings {
             )
             .with("stream", name));
         }
+        // Both become parts of subjects, which nobody checks later.
+        let is_plain = |text: &str| {
+            let plain = |c: char| c.is_ascii_graphic() && !"*>".contains(c);
+            text.chars().all(plain) && text.split('.').all(|token| !token.is_empty())
+        };
+        if let Some(domain) = &self.domain
+            && (!is_plain(domain) || domain.contains('.'))
+        {
+            return Err(
+                EventLogError::invalid("a JetStream domain is one token of a subject")
+                    .with("domain", format!("{domain:?}")),
+            );
+        }
+        if let Some(prefix) = &self.connection.inbox_prefix
+            && !is_plain(prefix)
+        {
+            return Err(EventLogError::invalid(
+                "the prefix of answers is a subject without wildcards",
+            )
+            .with("prefix", format!("{prefix:?}")));
+        }
         if let Some(replicas) = self.replicas
             && !matches!(replicas, 1 | 3 | 5)
         {

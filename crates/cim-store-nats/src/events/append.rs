@@ -176,6 +176,7 @@ impl Attempts<'_> {
             }
             made = self.make(heads, false)?;
         }
+        self.log.session.check_kept(self.budget).await?;
         self.slot = made.first_slot.clone();
         let largest = self.log.session.api.requests.client().max_payload();
         for message in &made.messages {
@@ -199,6 +200,7 @@ impl Attempts<'_> {
             .collect();
         for head in &heads {
             self.log.heads.put(head);
+            self.log.session.saw(head.position.get());
         }
         Ok(Ok(Appended {
             commit_id: self.commit_id,

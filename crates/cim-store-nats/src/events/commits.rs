@@ -30,7 +30,7 @@ const OLDEST_UNMARKED: Duration = Duration::from_secs(60);
 const NEWEST_UNMARKED: Duration = Duration::from_secs(30);
 /// The part of the log, in the server's time and from the id's time on, where such a commit must
 /// stand: what was just said, and how long a message may have been under way.
-const BEFORE: Duration = Duration::from_secs(40);
+const BEFORE: Duration = Duration::from_secs(120);
 const BEHIND: Duration = Duration::from_secs(600);
 
 /// A commit that was stored.

@@ -46,11 +46,29 @@ impl SharedLog {
         stream: &StreamId,
         budget: &Budget,
     ) -> Result<Option<Head>, EventLogError> {
-        let Some(event) = self.last_event(&subjects::stream(stream), budget).await? else {
+        // A server that was the leader may answer for a moment, and is behind. Streams never go back.
+        let known = self.heads.get(stream).map(|head| head.version);
+        let subject = subjects::stream(stream);
+        let mut attempt = 0;
+        let event = loop {
+            let event = self.last_event(&subject, budget).await?;
+            if event.as_ref().map(|event| event.version) >= known {
+                break event;
+            }
+            attempt += 1;
+            if !budget.pause(attempt).await {
+                return Err(EventLogError::unavailable(
+                    "the server that answered has less of the stream than there was",
+                )
+                .with("stream", stream));
+            }
+        };
+        let Some(event) = event else {
             return Ok(None);
         };
         self.check_whole(&event, budget).await?;
         let head = head_of(&event);
+        self.session.saw(head.position.get());
         self.heads.put(&head);
         Ok(Some(head))
     }

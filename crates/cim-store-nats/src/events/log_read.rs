@@ -87,6 +87,7 @@ impl SharedLog {
         let incomplete = event
             .transpose()?
             .is_some_and(|event| event.commit_index + 1 != event.commit_count);
+        session.saw(last.sequence);
         Ok(Some(End {
             sequence: last.sequence,
             stored_at: last.stored_at,
@@ -146,7 +147,7 @@ pub(super) async fn read(
         // A commit becomes visible as a whole, so it was just being stored; or it never was.
         attempt += 1;
         if attempt > 5 || !budget.pause(attempt).await {
-            let last = log.last_event(">", &budget).await?;
+            let last = log.last_event(subjects::EVENTS, &budget).await?;
             if let Some(last) = last.filter(|last| last.commit_index + 1 != last.commit_count) {
                 return Err(incomplete(&last));
             }

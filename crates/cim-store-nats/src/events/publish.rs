@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cim_store::CommitId;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::messages::{Messages, Outgoing};
 use crate::api::{Failure, WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_UNDECIDED, read_ack};
@@ -20,6 +20,11 @@ use crate::wire::BatchPlace;
 
 /// The most messages of a batch (ADR-50).
 pub(crate) const BATCH_MESSAGES: usize = 1_000;
+
+/// Batches of one process that wait for their answers. A single server stores some hundreds of them a
+/// second: with more under way the last ones are not answered in the time of a request, are sent
+/// once more, and from then on the server is busy with repetitions alone.
+const UNDER_WAY: usize = 128;
 
 /// "batch is incomplete": a part of it was lost on the way, or it took too long.
 const INCOMPLETE_BATCH: u32 = 10_176;
@@ -47,6 +52,7 @@ pub(crate) struct Publisher {
     session: Arc<Session>,
     /// Held while the messages of a batch are handed over.
     gate: Mutex<()>,
+    under_way: Semaphore,
 }
 
 impl Publisher {
@@ -54,6 +60,7 @@ impl Publisher {
         Self {
             session,
             gate: Mutex::new(()),
+            under_way: Semaphore::new(UNDER_WAY),
         }
     }
 
@@ -118,10 +125,16 @@ impl Publisher {
         id: &str,
         budget: &Budget,
     ) -> Result<(u64, u64), Failure> {
-        let limit = budget.next_request();
         let requests = &self.session.api.requests;
         let busy = || Failure::Refused(crate::api::Refusal::busy("too many batches are open"));
-        let gate = within(limit, self.gate.lock()).await.ok_or_else(busy)?;
+        // Whoever came first is first: the wait may take all the time that there is.
+        let wait = budget.left().unwrap_or_default();
+        let Some(Ok(_place)) = within(wait, self.under_way.acquire()).await else {
+            return Err(busy());
+        };
+        let gate = within(budget.left().unwrap_or_default(), self.gate.lock());
+        let gate = gate.await.ok_or_else(busy)?;
+        let limit = budget.next_request();
         let count = messages.len() + 1;
         let before = messages
             .iter()
@@ -179,6 +192,7 @@ fn outcome_of(failure: Failure) -> Outcome {
             _ if refusal.code == 503 || refusal.code == 429 => Outcome::Busy(refusal.into()),
             _ => Outcome::Refused(refusal.into()),
         },
+        rolled_back @ Failure::RolledBack { .. } => Outcome::Refused(rolled_back),
         // Somebody else may have answered, too.
         Failure::Malformed { subject, reason } => {
             Outcome::Unknown(Lost::Unreadable { subject, reason })

@@ -53,6 +53,7 @@ pub(super) async fn read(
         stream,
         left: Some((low, high)),
         direction: range.direction,
+        page: PAGE,
         last: None,
         ready: VecDeque::new(),
     };
@@ -81,6 +82,8 @@ struct StreamRead {
     /// The versions that are yet to be asked for, lowest and highest.
     left: Option<(Version, Version)>,
     direction: Direction,
+    /// How many events are asked for at once: fewer where they are large.
+    page: u64,
     /// What was delivered last, in the order of delivery: its version, its CID and the one before.
     last: Option<(Version, EventCid, Option<EventCid>)>,
     ready: VecDeque<RecordedEvent>,
@@ -96,7 +99,7 @@ impl StreamRead {
             let (from, to) = match self.direction {
                 Direction::Forwards => (low, high.min(Version::new(low.get() + PAGE - 1))),
                 Direction::Backwards => (
-                    low.max(Version::new(high.get().saturating_sub(PAGE - 1))),
+                    low.max(Version::new(high.get().saturating_sub(self.page - 1))),
                     high,
                 ),
             };
@@ -107,15 +110,15 @@ impl StreamRead {
         Ok(Some((std::mem::take(&mut self.ready), self)))
     }
 
-    /// Gets the events of the versions `from` to `to`, all of them. Forwards it may be fewer, from
-    /// `from` on, where they are large.
+    /// Gets the events of the versions `from` to `to`, all of them. Where they are large it may be
+    /// fewer: forwards from `from` on, backwards up to `to`.
     async fn fetch(
-        &self,
-        from: Version,
+        &mut self,
+        mut from: Version,
         to: Version,
         budget: &Budget,
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
-        let log = &self.log;
+        let log = self.log.clone();
         let mut events: Vec<RecordedEvent> = Vec::new();
         loop {
             let next = events.last().map_or(from, |event| event.version.next());
@@ -141,6 +144,13 @@ impl StreamRead {
             let large = more && events.len() > before;
             if large && self.direction == Direction::Forwards {
                 return Ok(events);
+            }
+            if large && before == 0 {
+                // So many fit into a page; those before them come later.
+                self.page = events.len() as u64;
+                from = from.max(Version::new(to.get().saturating_sub(self.page - 1)));
+                events.clear();
+                continue;
             }
             if events.len() > before {
                 continue;
