@@ -248,7 +248,8 @@ fn reconnect_delay(attempts: usize) -> Duration {
 const NOT_ENCRYPTED: (Fault, &str, &str) = (
     Fault::Unavailable,
     "no encrypted connection could be made",
-    "check the certificates: the server's authority, its host name, and the client's own",
+    "check the certificates (the server's authority, its host name, the client's own), and that the \
+     server encrypts at all",
 );
 
 /// Whether the handshake of TLS failed: its errors come as invalid data.
