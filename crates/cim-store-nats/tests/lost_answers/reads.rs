@@ -1,0 +1,179 @@
+//! Reads whose answers are lost, or that meet what somebody else wrote into the log: everything is
+//! given, or an error that says why not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cim_conformance::nats_server::{ServerSettings, TestCluster};
+use cim_store::{
+    Context, Direction, EventFilter, EventType, Fault, LogQuery, Resolution, Store, StreamRange,
+};
+use cim_store_nats::{NatsSettings, NatsStore};
+use data_encoding::BASE64;
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+
+use crate::proxy::{self, Action};
+use crate::{
+    LOG, QUICK, append, append_as, client, first_append_as, fresh, id, id_ahead, is_damage, open,
+    open_impatient, read, stream, told, within,
+};
+
+/// A store that never hears of a consumer that was made, once the switch is on; then it is off.
+async fn with_lost_consumers(url: &str) -> (NatsStore, Arc<AtomicBool>) {
+    let lose = Arc::<AtomicBool>::default();
+    let losing = lose.clone();
+    let url = proxy::start(url, move |message| {
+        let made = !message.to_server && message.body.contains("consumer_create_response");
+        if made && losing.swap(false, Ordering::SeqCst) {
+            Action::Lose
+        } else {
+            Action::Pass
+        }
+    });
+    (open_impatient(&url.await).await, lose)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_of_the_log_whose_consumer_is_not_heard_of_gives_everything() {
+    let (store, lose) = with_lost_consumers(&fresh()).await;
+    for event_type in ["placed", "paid"] {
+        append(&store, "1", event_type).await.unwrap();
+    }
+    lose.store(true, Ordering::SeqCst);
+    let placed = EventFilter::all().of_type(EventType::new("placed").unwrap());
+    let query = LogQuery::all().filter(placed);
+    let events = store.log().read_log(&Context::new(), query).await.unwrap();
+    let events: Vec<_> = events.try_collect().await.unwrap();
+    let positions: Vec<_> = events.iter().map(|event| event.position.get()).collect();
+    assert_eq!(positions, [1]);
+    assert!(!lose.load(Ordering::SeqCst), "a consumer was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_found_and_not_repeated_where_the_consumer_is_not_heard_of() {
+    let (url, id) = (fresh(), id());
+    let writer = open(&url).await;
+    let (log, ctx) = (writer.log(), Context::new());
+    let appended = log.append(&ctx, first_append_as(id, "1")).await.unwrap();
+    append(&writer, "1", "placed").await.unwrap();
+
+    let (store, lose) = with_lost_consumers(&url).await;
+    lose.store(true, Ordering::SeqCst);
+    let resolution = store.log().resolve(&ctx, id).await.unwrap();
+    let Resolution::Committed(found) = resolution else {
+        panic!("{resolution:?}");
+    };
+    assert_eq!(found.position, appended.position);
+    assert!(!lose.load(Ordering::SeqCst), "a consumer was made");
+
+    lose.store(true, Ordering::SeqCst);
+    let repeated = store.log().append(&ctx, append_as(id, "1")).await.unwrap();
+    assert_eq!(repeated.position, appended.position);
+    assert!(!lose.load(Ordering::SeqCst), "a consumer was made");
+    assert_eq!(read(&store, "1").await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_quiet_cluster_an_unknown_commit_is_unknown_at_once() {
+    let cluster = TestCluster::start(ServerSettings::new()).unwrap_or_else(|e| panic!("{e}"));
+    let settings = NatsSettings::default().with_replicas(3);
+    let store = NatsStore::open(&cluster.url(), settings).await.unwrap();
+    append(&store, "1", "placed").await.unwrap();
+    let (log, ctx) = (store.log(), Context::new());
+    // Behind the first time nothing stands where the commit would, behind the second one all does.
+    for ahead in [Duration::from_secs(300), Duration::ZERO] {
+        let resolution = within(QUICK, log.resolve(&ctx, id_ahead(ahead))).await;
+        let resolution = resolution.unwrap_or_else(|e| panic!("{}", told(&e)));
+        assert!(!matches!(resolution, Resolution::Committed(_)));
+    }
+}
+
+/// Stores a message of one log in another one, as it is.
+async fn copy(sequence: u64, from: &async_nats::Client, to: &async_nats::Client) {
+    let call = format!("$JS.API.STREAM.MSG.GET.{LOG}");
+    let body = json!({ "seq": sequence }).to_string();
+    let answer = from.request(call, body.into()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    let part = |name: &str| answer["message"][name].as_str().unwrap().to_owned();
+    let bytes = |name: &str| BASE64.decode(part(name).as_bytes()).unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    for line in String::from_utf8(bytes("hdrs")).unwrap().lines().skip(1) {
+        if let Some((name, value)) = line.split_once(':')
+            && !name.starts_with("Nats-")
+        {
+            headers.append(name, value.trim());
+        }
+    }
+    let stored = to.request_with_headers(part("subject"), headers, bytes("data").into());
+    stored.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_with_two_last_events_is_damage_in_both_directions() {
+    let (url, other_url) = (fresh(), fresh());
+    let (store, other) = (open(&url).await, open(&other_url).await);
+    let (at, at_other) = (client(&url).await, client(&other_url).await);
+    // Both logs have the same first event, and go on from it in different ways.
+    append(&store, "1", "placed").await.unwrap();
+    copy(1, &at, &at_other).await;
+    append(&store, "1", "placed").await.unwrap();
+    append(&other, "1", "paid").await.unwrap();
+    copy(2, &at_other, &at).await;
+
+    let store = open(&url).await;
+    let (log, ctx, name) = (store.log(), Context::new(), stream("1"));
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let mut range = StreamRange::all();
+        range.direction = direction;
+        let events = log.read_stream(&ctx, &name, range);
+        is_damage(match events.await {
+            Ok(events) => events.try_collect::<Vec<_>>().await,
+            Err(error) => Err(error),
+        });
+    }
+    is_damage(read(&store, "1").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_that_leads_nowhere_is_damage() {
+    let url = fresh();
+    let store = open(&url).await;
+    append(&store, "1", "placed").await.unwrap();
+    let other = client(&url).await;
+    let most = u64::MAX.to_string();
+    for distance in [&most[..], "18446744073709551616", "1000000", "0", "-1", ""] {
+        let id = id();
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Cim-Commit-Distance", distance);
+        let subject = format!("cim.commits.{}", id.as_uuid().simple());
+        let stored = other.request_with_headers(subject, headers, "".into());
+        stored.await.unwrap();
+        is_damage(store.log().resolve(&Context::new(), id).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_make_no_subject_are_invalid_at_once() {
+    let url = fresh();
+    let (domain, inbox) = (
+        |domain: &str| NatsSettings::default().with_domain(domain),
+        |prefix: &str| NatsSettings::default().with_inbox_prefix(prefix),
+    );
+    for settings in [
+        domain("a b"),
+        domain("a\r\nPUB x 0\r\n\r\n"),
+        domain(""),
+        domain("a.b"),
+        domain(">"),
+        inbox("a b"),
+        inbox("a.*"),
+        inbox(""),
+    ] {
+        let text = format!("{settings:?}");
+        let error = within(QUICK, NatsStore::open(&url, settings)).await;
+        let error = error.err().unwrap_or_else(|| panic!("opened: {text}"));
+        assert_eq!(error.fault(), Some(Fault::Invalid), "{text}: {error}");
+    }
+}
