@@ -16,7 +16,7 @@
 //! # What it needs
 //! nats-server [2.14.6](ServerVersion::OLDEST) or newer with JetStream,
 //! [2.15.1](ServerVersion::RECOMMENDED) recommended. For the contract's whole limits
-//! `max_payload: 4MB`; with the default of 1 MB payloads are limited to about 830 KB.
+//! `max_payload: 4MB`; with the default of 1 MB payloads are limited to 966 656 bytes.
 //!
 //! # How it works
 //! - Every event is a message with a subject of its own, so a stream is loaded by its subjects and

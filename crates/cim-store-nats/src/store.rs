@@ -24,9 +24,9 @@ use crate::session::Session;
 use crate::settings::NatsSettings;
 use crate::upkeep;
 
-/// Room that a message needs beside its payload: the headers of an event with the largest
-/// metadata, whose every byte may take three.
-const HEADERS: usize = 3 * Limits::CONTRACT.metadata_bytes + (8 << 10);
+/// Room that a message needs beside its payload: for the largest metadata, which goes into the body
+/// where it is larger than headers, and for everything else that is said of an event.
+const HEADERS: usize = Limits::CONTRACT.metadata_bytes + (16 << 10);
 
 /// A store on NATS JetStream. Clones are the same store.
 ///

@@ -15,6 +15,7 @@ use super::commits;
 use super::log::SharedLog;
 use super::messages::{Known, Messages, mark, messages};
 use super::publish::{BATCH_MESSAGES, Outcome};
+use crate::api::Failure;
 use crate::budget::Budget;
 use crate::requests::Lost;
 
@@ -182,7 +183,7 @@ impl Attempts<'_> {
         for message in &made.messages {
             check_size(message, largest)?;
         }
-        let heads_of = made.heads_at(0);
+        let mut heads = std::mem::take(&mut made.heads);
         let outcome = self
             .log
             .publisher
@@ -191,14 +192,8 @@ impl Attempts<'_> {
         let Outcome::Stored { first } = outcome else {
             return Ok(Err(outcome));
         };
-        let heads: Vec<Head> = heads_of
-            .into_iter()
-            .map(|mut head| {
-                head.position = Position::new(first + head.position.get());
-                head
-            })
-            .collect();
-        for head in &heads {
+        for head in &mut heads {
+            head.position = Position::new(first + head.position.get());
             self.log.heads.put(head);
             self.log.session.saw(head.position.get());
         }
@@ -241,20 +236,22 @@ impl Attempts<'_> {
                     let stored = commits::find(self.log, self.commit_id, self.budget).await?;
                     return Ok(stored.is_none());
                 }
-                Outcome::Busy(failure) | Outcome::Refused(failure)
-                    if !self.budget.pause(attempt).await =>
-                {
-                    return Err(self.log.session.report(failure, "append"));
-                }
                 Outcome::Refused(failure) => {
                     return Err(self.log.session.report(failure, "append"));
                 }
-                Outcome::Unknown(lost) if !self.budget.pause(attempt).await => {
-                    return Err(self.log.session.report(lost.into(), "append"));
-                }
-                Outcome::Busy(_) | Outcome::Unknown(_) => {}
+                Outcome::Busy(failure) => self.pause_mark(attempt, failure).await?,
+                Outcome::Unknown(lost) => self.pause_mark(attempt, lost.into()).await?,
             }
         }
+    }
+
+    /// Waits before the mark is stored once more; a mark alone is no commit, so its fate leaves
+    /// nothing unknown.
+    async fn pause_mark(&self, attempt: u32, failure: Failure) -> Result<(), EventLogError> {
+        if self.budget.pause(attempt).await {
+            return Ok(());
+        }
+        Err(self.log.session.report(failure, "append"))
     }
 
     /// A commit without a mark can't be stopped by one, so it is looked for: after the heads were
@@ -295,7 +292,14 @@ impl Attempts<'_> {
         let moved = others.any(|((stream, _), (before, now))| {
             Some(stream) != first && version(before) < version(now)
         });
-        Ok(if moved { Taker::Other } else { Taker::Nobody })
+        if !moved {
+            return Ok(Taker::Nobody);
+        }
+        // This very commit may be what moved it, and the answer before was out of date.
+        Ok(match self.find_own().await? {
+            Found::This(stored) => Taker::This(stored),
+            Found::Other | Found::Nothing => Taker::Other,
+        })
     }
 
     /// What stands at the first place of the last attempt.

@@ -38,7 +38,7 @@ pub(crate) struct Messages {
     /// How many of them come before the first event.
     pub(crate) before_events: usize,
     /// The new heads; their positions count from the first event, from 0.
-    heads: Vec<Head>,
+    pub(crate) heads: Vec<Head>,
     /// The place of the first event.
     pub(crate) first_slot: Option<(StreamId, Version)>,
 }
@@ -52,15 +52,6 @@ impl Messages {
             heads: Vec::new(),
             first_slot: None,
         }
-    }
-
-    /// The new heads, where the first event got this position.
-    pub(crate) fn heads_at(&self, first: u64) -> Vec<Head> {
-        let mut heads = self.heads.clone();
-        for head in &mut heads {
-            head.position = Position::new(first + head.position.get());
-        }
-        heads
     }
 }
 

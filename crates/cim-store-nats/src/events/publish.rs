@@ -1,8 +1,8 @@
 //! Publishes a commit: one guarded message, or an atomic batch of them.
 //!
 //! The messages of a batch are sent one behind the other, so that a process has one batch open at a
-//! time: a server holds 50 for each JetStream stream, of all its clients together. Nothing is held
-//! while the answer is waited for.
+//! time: a server holds 50 for each JetStream stream, of all its clients together. Others can be
+//! sent while the answer is waited for, up to a limit.
 
 use std::sync::Arc;
 

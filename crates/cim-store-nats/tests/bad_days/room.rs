@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cim_conformance::nats_server::ServerSettings;
 use cim_store::{
-    Context, EventLogExt, ExpectedVersion, Fault, LimitName, NewEvent, Severity, Store,
+    Context, EventLogExt, ExpectedVersion, Fault, LimitName, Metadata, NewEvent, Severity, Store,
 };
 use cim_store_nats::{NatsSettings, NatsStore};
 use serde_json::json;
@@ -58,6 +58,30 @@ async fn a_payload_above_what_the_server_takes_is_refused_before_it_is_sent() {
         .iter()
         .find(|found| found.what.contains("payloads are limited"));
     assert!(small.unwrap().advice.contains("max_payload: 4MB"));
+}
+
+#[tokio::test]
+async fn the_largest_payload_is_stored_beside_the_largest_metadata() {
+    let server = start(ServerSettings::new().max_payload(None));
+    let store = open(&server.url()).await;
+    let log = store.log();
+    let limits = log.capabilities().limits;
+    let ctx = Context::new();
+    // Up to some size it goes into headers, where each of these letters takes the most room.
+    let sizes = (0..=16).map(|step| step * limits.metadata_bytes / 16);
+    for size in sizes {
+        let text = "\u{e9}".repeat(size.saturating_sub(64) / 2);
+        let metadata = Metadata::from_pairs([("k", text)]).unwrap();
+        let mut events = payload(limits.payload_bytes);
+        events[0] = events[0].clone().with_metadata(metadata.clone());
+        let stream = stream(&format!("of-{size}"));
+        log.append_to(&ctx, &stream, ExpectedVersion::NEW, events)
+            .await
+            .unwrap();
+        let read = log.read_all(&ctx, &stream).await.unwrap();
+        assert_eq!(read[0].payload.len(), limits.payload_bytes);
+        assert!(read[0].metadata == metadata, "metadata of {size} bytes");
+    }
 }
 
 #[tokio::test]
