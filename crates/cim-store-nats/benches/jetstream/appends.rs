@@ -148,7 +148,8 @@ async fn measure(
     let mut same_callers = Callers::new("raw_order", callers)?;
     let mut guards_callers = Callers::new("min_order", callers)?;
     let count = events as u64;
-    let ours = our_call(&sides.log, &event, events);
+    let logs = servers.logs(&sides, options.connections).await?;
+    let ours = our_call(logs, &event, events);
     // Every stream exists before anything is counted.
     ours_callers.run(None, count, ours.clone()).await?;
     if options.bare {
@@ -185,17 +186,19 @@ async fn headers(sides: &Sides, event: &NewEvent) -> Result<async_nats::HeaderMa
     bare::headers_of(&sides.jetstream, second.position.get()).await
 }
 
+/// Every stream is written over one of the logs.
 fn our_call(
-    log: &Arc<dyn EventLog>,
+    logs: Vec<Arc<dyn EventLog>>,
     event: &NewEvent,
     events: usize,
 ) -> impl Fn(StreamId, u64) -> futures_util::future::BoxFuture<'static, Result<()>>
 + Clone
 + Send
 + 'static {
-    let (log, event) = (log.clone(), event.clone());
+    let (logs, event) = (Arc::new(logs), event.clone());
     move |stream, version| {
-        let (log, event) = (log.clone(), event.clone());
+        let number: usize = stream.as_str().bytes().map(usize::from).sum();
+        let (log, event) = (logs[number % logs.len()].clone(), event.clone());
         Box::pin(async move {
             let append = workload::append(&stream, version, &event, events);
             log.append(&Context::new(), append).await?;

@@ -13,6 +13,7 @@ Measures the NATS adapter against async-nats by itself and prints one table.
   --only SECTIONS  of trips,singles,batches,loads,log, with commas between
   --replicas N     1 or 3 only
   --callers N      appends with so many callers only
+  --connections N  our appends over so many connections (1)
   --rounds N       rounds of every measurement (3; with --quick 1)
   --sync-always    servers that flush before they acknowledge
   --without-bare   ours alone, to look at with a profiler
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     only: Vec<Section>,
     replicas: Option<u8>,
     callers: Option<usize>,
+    /// Over how many connections our appends go.
+    pub(crate) connections: usize,
 }
 
 impl Options {
@@ -87,6 +90,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Comma
         only: Vec::new(),
         replicas: None,
         callers: None,
+        connections: 1,
     };
     while let Some(argument) = arguments.next() {
         let mut value = |what: &str| {
@@ -102,6 +106,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Comma
             "--help" | "-h" => return Ok(Command::Help),
             "--rounds" => options.rounds = value("a number")?.parse::<usize>()?.max(1),
             "--replicas" => options.replicas = Some(value("a number")?.parse()?),
+            "--connections" => options.connections = value("a number")?.parse::<usize>()?.max(1),
             "--callers" => options.callers = Some(value("a number")?.parse()?),
             "--only" => {
                 for name in value("sections")?.split(',') {

@@ -124,6 +124,22 @@ impl Servers {
         })
     }
 
+    /// Our log, over so many connections.
+    pub(crate) async fn logs(&self, sides: &Sides, count: usize) -> Result<Vec<Arc<dyn EventLog>>> {
+        let mut logs = vec![sides.log.clone()];
+        while logs.len() < count {
+            let credentials = Credentials::UserPassword {
+                user: sides.account.clone(),
+                password: sides.account.clone(),
+            };
+            let settings = NatsSettings::default()
+                .with_head_cache(400_000)
+                .with_credentials(credentials);
+            logs.push(NatsStore::open(&sides.url, settings).await?.log());
+        }
+        Ok(logs)
+    }
+
     /// The same connections made anew, with nothing remembered.
     pub(crate) async fn again(&self, sides: Sides) -> Result<Sides> {
         sides.store.close().await?;
