@@ -9,12 +9,14 @@ use bytes::Bytes;
 use cim_conformance::{Harness, HarnessError, Setup};
 use cim_store::bucket::KeyStream;
 use cim_store::memory::MemoryStore;
+use cim_store::ordered::one_by_one;
 use cim_store::{
-    Append, Appended, Bucket, BucketCapabilities, BucketError, BucketName, BucketSettings,
-    CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError, EventLogErrorKind,
-    EventStream, ExpectedVersion, Head, HeadStream, Health, Key, LogCapabilities, LogQuery,
-    LogStats, Position, Resolution, Revision, SharedSubscriptions, Store, StreamId, StreamPattern,
-    StreamRange, SubjectPattern, Truncation, WatchFrom, WriteOptions,
+    Append, Appended, AppendedInOrder, Bucket, BucketCapabilities, BucketError, BucketName,
+    BucketSettings, CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError,
+    EventLogErrorKind, EventStream, Examination, ExpectedVersion, Head, HeadStream, Health, Key,
+    LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution, Revision,
+    SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange, SubjectPattern, Truncation,
+    WatchFrom, WriteOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -178,6 +180,14 @@ impl EventLog for Broken<dyn EventLog> {
             },
             _ => result,
         }
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        self.inner.examine(ctx, after).await
     }
 
     async fn read_stream(

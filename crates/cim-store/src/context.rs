@@ -64,6 +64,13 @@ impl Context {
         self
     }
 
+    /// The deadline is that of another context, also where that has none.
+    #[must_use]
+    pub fn with_deadline_of(mut self, other: &Self) -> Self {
+        self.deadline = other.deadline;
+        self
+    }
+
     /// The deadline is this long from now.
     #[must_use]
     pub fn with_timeout(self, clock: &dyn Clock, timeout: Duration) -> Self {

@@ -7,9 +7,9 @@ use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt;
 
 use crate::{
-    Append, Appended, CommitId, Context, EventFilter, EventLogError, ExpectedVersion, Head,
-    LogCapabilities, LogQuery, NewEvent, Position, RecordedEvent, Resolution, StreamId,
-    StreamPattern, StreamRange, Truncation, Version,
+    Append, Appended, AppendedInOrder, CommitId, Context, EventFilter, EventLogError, Examination,
+    ExpectedVersion, Head, LogCapabilities, LogQuery, NewEvent, OrderedAppend, Position,
+    RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, Truncation, Version,
 };
 
 /// Events in order, or the error that ends them. Nothing follows an error.
@@ -66,6 +66,26 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
     /// Dropping the future leaves the outcome unknown: stored whole, or not at all.
     async fn append(&self, ctx: &Context, append: Append) -> Result<Appended, EventLogError>;
 
+    /// Stores several commits in this order, each whole or not at all: for histories that are
+    /// brought from elsewhere, where the order of commits across streams matters and one round trip
+    /// for each would be slow.
+    ///
+    /// # Behavior
+    /// As if each were [appended](Self::append) when the one before it was acknowledged, with its
+    /// own principal and trace and this call's deadline. It ends with the first commit that can't
+    /// be stored; those before it are stored, nothing after it is. A commit may expect versions that
+    /// an earlier one of the same call brings about. Commits of other callers may come to stand
+    /// between these.
+    ///
+    /// # Errors
+    /// In [`AppendedInOrder::error`]: as [`append`](Self::append), of the commit that the call ended
+    /// with. `Unknown` names a commit of this call; whether those from there on are stored has to be
+    /// [resolved](Self::resolve), or the rest is appended again under the same commit ids.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves a beginning of the commits stored, possibly none or all.
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder;
+
     /// Reads a part of one stream, as it is when the read begins. A stream that does not exist
     /// has no events.
     ///
@@ -83,6 +103,18 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// `NotFound` where it begins before what a truncation left; `Integrity`.
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError>;
+
+    /// Hands out everything that the log holds after a position, as it stands there when the
+    /// examination begins, for somebody who checks it: bytes that were altered are handed out
+    /// altered, and the examination goes on behind what can't be handed out.
+    ///
+    /// # Behavior
+    /// Events come in the order in which they stand in the log. Nothing is compared with a CID, a
+    /// link, a commit or a neighbour. What is truncated is passed over.
+    ///
+    /// # Errors
+    /// Only where it can't be looked at: `Unavailable`, `Closed`.
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError>;
 
     /// Delivers every event that the filter means after a position: first history, then events as
     /// they are stored, without a gap or a repeat. It ends only with an error or when it is

@@ -36,6 +36,7 @@ pub mod context;
 pub mod error;
 pub mod event;
 pub mod event_log;
+pub mod examination;
 pub mod filter;
 pub mod health;
 pub mod ids;
@@ -43,6 +44,7 @@ pub mod limits;
 pub mod memory;
 pub mod metadata;
 pub mod order;
+pub mod ordered;
 pub mod shared_subscription;
 pub mod staging;
 pub mod store;
@@ -63,6 +65,7 @@ pub use error::{
 };
 pub use event::{ContentType, EventType, NewEvent, RecordedEvent, SchemaVersion};
 pub use event_log::{EventLog, EventLogExt, EventStream, HeadStream, LogStats};
+pub use examination::{Damage, Examination, Examined, ExaminedEvent};
 pub use filter::{
     Direction, EventFilter, LogQuery, StreamPattern, StreamRange, TimeBasis, TimeRange,
 };
@@ -73,6 +76,7 @@ pub use ids::{
 pub use limits::{LimitName, Limits};
 pub use metadata::Metadata;
 pub use order::{ExpectedVersion, Position, Revision, Version};
+pub use ordered::{AppendedInOrder, OrderedAppend};
 pub use shared_subscription::{
     Delivery, DeliveryStream, SharedSettings, SharedStatus, SharedSubscriptions, SubscriptionName,
 };

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use cim_store::examination::by_reading;
+use cim_store::ordered::one_by_one;
 use cim_store::{
-    Append, Appended, CommitId, Context, EventFilter, EventLog, EventLogError, EventStream, Head,
-    HeadStream, LogCapabilities, LogQuery, LogStats, Position, RecordedEvent, Resolution, StreamId,
-    StreamPattern, StreamRange, Truncation,
+    Append, Appended, AppendedInOrder, CommitId, Context, EventFilter, EventLog, EventLogError,
+    EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats, OrderedAppend,
+    Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -117,6 +119,14 @@ impl EventLog for TamperedLog {
             Fate::Refused => return Err(EventLogError::unavailable("out of order today")),
         }
         self.inner.append(ctx, append).await
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        by_reading(self, ctx, after).await
     }
 
     async fn read_stream(

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cim_store::ordered::one_by_one;
 use cim_store::{
-    Append, Appended, CommitId, Context, EventFilter, EventLog, EventLogError, EventStream, Head,
-    HeadStream, LogCapabilities, LogQuery, LogStats, Position, Resolution, StreamId, StreamPattern,
-    StreamRange, Truncation,
+    Append, Appended, AppendedInOrder, CommitId, Context, EventFilter, EventLog, EventLogError,
+    EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats, OrderedAppend,
+    Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
 };
 
 use super::FaultLayer;
@@ -29,6 +30,14 @@ impl EventLog for FaultyLog {
         self.layer
             .changing(call, |message| EventLogError::unknown(commit, message))
             .await
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        self.layer.asking(self.inner.examine(ctx, after)).await
     }
 
     async fn read_stream(

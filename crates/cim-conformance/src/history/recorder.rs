@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use cim_store::ordered::one_by_one;
 use cim_store::{
-    Append, Appended, CommitId, Context, Direction, EventFilter, EventId, EventLog, EventLogError,
-    EventLogErrorKind, EventStream, Head, HeadStream, IdGenerator, LogCapabilities, LogQuery,
-    LogStats, Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation, Version,
+    Append, Appended, AppendedInOrder, CommitId, Context, Direction, EventFilter, EventId,
+    EventLog, EventLogError, EventLogErrorKind, EventStream, Examination, Head, HeadStream,
+    IdGenerator, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution,
+    StreamId, StreamPattern, StreamRange, Truncation, Version,
 };
 use futures_util::{StreamExt, stream};
 
@@ -209,6 +211,14 @@ impl EventLog for Client {
             );
         }
         result
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        self.log.examine(ctx, after).await
     }
 
     async fn read_stream(

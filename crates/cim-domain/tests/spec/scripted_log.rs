@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use cim_domain::store::clock::Sleep;
+use cim_domain::store::examination::by_reading;
+use cim_domain::store::ordered::one_by_one;
 use cim_domain::store::{
-    Append, Appended, Clock, CommitId, Context, EventFilter, EventLog, EventLogError, EventStream,
-    ExpectedVersion, Head, HeadStream, LogCapabilities, LogQuery, LogStats, ManualClock, NewEvent,
-    Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, Timestamp,
-    Truncation, Version,
+    Append, Appended, AppendedInOrder, Clock, CommitId, Context, EventFilter, EventLog,
+    EventLogError, EventStream, Examination, ExpectedVersion, Head, HeadStream, LogCapabilities,
+    LogQuery, LogStats, ManualClock, NewEvent, OrderedAppend, Position, RecordedEvent, Resolution,
+    StreamId, StreamPattern, StreamRange, Timestamp, Truncation, Version,
 };
 use futures_util::StreamExt as _;
 
@@ -97,6 +99,14 @@ impl EventLog for ScriptedLog {
             Some(Fate::Unavailable) => Err(EventLogError::unavailable("no connection")),
             Some(Fate::Closed) => Err(EventLogError::closed("the log is closed")),
         }
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        by_reading(self, ctx, after).await
     }
 
     async fn read_stream(

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use cim_store::examination::by_reading;
+use cim_store::ordered::one_by_one;
 use cim_store::{
-    Append, Appended, ArchiveDigester, Clock, CommitId, Context, Durability, EventFilter, EventLog,
-    EventLogError, EventStream, Head, HeadStream, IdGenerator, LogCapabilities, LogQuery, LogStats,
-    Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation, staging,
+    Append, Appended, AppendedInOrder, ArchiveDigester, Clock, CommitId, Context, Durability,
+    EventFilter, EventLog, EventLogError, EventStream, Examination, Head, HeadStream, IdGenerator,
+    LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution, StreamId,
+    StreamPattern, StreamRange, Truncation, staging,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -220,6 +223,14 @@ impl EventLog for EmbeddedLog {
                 };
                 Err(EventLogError::unknown(commit_id, message))
             })
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        by_reading(self, ctx, after).await
     }
 
     async fn read_stream(

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cim_store::examination::by_reading;
+use cim_store::ordered::one_by_one;
 use cim_store::{
-    Append, Appended, CommitId, Context, Durability, EventFilter, EventLog, EventLogError,
-    EventStream, Head, HeadStream, LogCapabilities, LogQuery, LogStats, Position, Resolution,
-    StreamId, StreamPattern, StreamRange, Truncation,
+    Append, Appended, AppendedInOrder, CommitId, Context, Durability, EventFilter, EventLog,
+    EventLogError, EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats,
+    OrderedAppend, Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
 };
 
 use super::head_cache::HeadCache;
@@ -50,6 +52,14 @@ impl EventLog for NatsLog {
         let budget = self.shared.session.begin(ctx, "append")?;
         self.shared.session.check_writable()?;
         append::append(&self.shared, ctx, append, &budget).await
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        by_reading(self, ctx, after).await
     }
 
     async fn read_stream(

@@ -13,11 +13,13 @@ use tokio::task::coop::consume_budget;
 use super::log_state::LogState;
 use super::read::{HeadRead, LogRead, StreamRead};
 use super::subscription::Subscription;
+use crate::examination::by_reading;
+use crate::ordered::one_by_one;
 use crate::{
-    Append, Appended, ArchiveDigest, ArchiveDigester, Clock, CommitId, Context, Durability,
-    EventFilter, EventLog, EventLogError, EventStream, Head, HeadStream, IdGenerator,
-    LogCapabilities, LogQuery, LogStats, Position, Resolution, StreamId, StreamPattern,
-    StreamRange, Truncation, staging,
+    Append, Appended, AppendedInOrder, ArchiveDigest, ArchiveDigester, Clock, CommitId, Context,
+    Durability, EventFilter, EventLog, EventLogError, EventStream, Examination, Head, HeadStream,
+    IdGenerator, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution,
+    StreamId, StreamPattern, StreamRange, Truncation, staging,
 };
 
 /// What the log can do: everything, until the process ends.
@@ -149,6 +151,14 @@ impl EventLog for MemoryLog {
             self.shared.changed.send_replace(());
         }
         Ok(appended)
+    }
+
+    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
+        one_by_one(self, ctx, commits).await
+    }
+
+    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
+        by_reading(self, ctx, after).await
     }
 
     async fn read_stream(
