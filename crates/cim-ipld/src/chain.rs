@@ -23,6 +23,19 @@ pub struct ChainHead {
     pub cid: EventCid,
 }
 
+/// What an event's block says about its place in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainLink<'a> {
+    /// The stream that the block names.
+    pub stream: &'a str,
+    /// The version that the block names.
+    pub version: u64,
+    /// The CID that the block names as that of the event before it.
+    pub previous: Option<EventCid>,
+    /// The CID that the block hashes to.
+    pub cid: EventCid,
+}
+
 /// Verifies the chain of one stream, event by event.
 ///
 /// ```
@@ -97,12 +110,27 @@ impl ChainVerifier {
             Ok(event) => event,
             Err(error) => return Err(self.fault(ChainFaultKind::Malformed(error))),
         };
-        match self.misfit(&event, actual) {
+        self.link(&ChainLink {
+            stream: event.stream,
+            version: event.version,
+            previous: event.previous,
+            cid: actual,
+        })
+    }
+
+    /// Verifies that an event follows the one before it, where its block was hashed and decoded
+    /// elsewhere, for example on another thread.
+    ///
+    /// # Errors
+    /// A [`ChainFault`] of any kind but `Altered` and `Malformed`, after which the verifier stands
+    /// where it stood.
+    pub fn link(&mut self, event: &ChainLink<'_>) -> Result<ChainHead, ChainFault> {
+        match self.misfit(event) {
             Some(kind) => Err(self.fault(kind)),
             None => {
                 let head = ChainHead {
                     version: event.version,
-                    cid: actual,
+                    cid: event.cid,
                 };
                 self.head = Some(head);
                 Ok(head)
@@ -111,7 +139,8 @@ impl ChainVerifier {
     }
 
     /// Why an event, sound in itself, is not the next one.
-    fn misfit(&self, event: &EventBlock<'_>, cid: EventCid) -> Option<ChainFaultKind> {
+    fn misfit(&self, event: &ChainLink<'_>) -> Option<ChainFaultKind> {
+        let cid = event.cid;
         if event.stream != self.stream {
             return Some(ChainFaultKind::WrongStream {
                 found: event.stream.to_owned(),

@@ -25,5 +25,5 @@ pub use crate::block::{
     encode_metadata,
 };
 pub use crate::cbor::CborFault;
-pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainVerifier};
+pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainLink, ChainVerifier};
 pub use crate::event_cid::{CidError, DAG_CBOR_CODE, EventCid, SHA2_256_CODE, cid_of_dag_cbor};
