@@ -24,11 +24,11 @@ pub mod demo;
 mod error;
 mod exit_code;
 mod interrupt;
+mod kept_heads;
 mod open;
 mod output;
 mod render;
 mod session;
-mod verify;
 
 use std::ffi::OsString;
 

@@ -206,12 +206,7 @@ impl Ui {
         } else {
             ProgressKind::Lines { tenths: 0 }
         };
-        Progress {
-            what,
-            total,
-            done: 0,
-            kind,
-        }
+        Progress { what, total, kind }
     }
 }
 
@@ -250,7 +245,6 @@ struct OutputError(#[source] io::Error);
 pub(crate) struct Progress {
     what: &'static str,
     total: u64,
-    done: u64,
     kind: ProgressKind,
 }
 
@@ -264,7 +258,6 @@ enum ProgressKind {
 impl Progress {
     /// So many are done now.
     pub(crate) fn set(&mut self, ui: &mut Ui, done: u64) {
-        self.done = done;
         match &mut self.kind {
             ProgressKind::Silent => {}
             ProgressKind::Bar(bar) => bar.set_position(done),
@@ -276,11 +269,6 @@ impl Progress {
                 }
             }
         }
-    }
-
-    /// One more is done.
-    pub(crate) fn advance(&mut self, ui: &mut Ui) {
-        self.set(ui, self.done + 1);
     }
 }
 
@@ -378,8 +366,8 @@ mod tests {
     fn without_a_terminal_progress_is_a_line_every_tenth() {
         let (mut ui, captured) = Ui::captured();
         let mut progress = ui.progress("verified streams", 20);
-        for _ in 0..5 {
-            progress.advance(&mut ui);
+        for done in 1..=5 {
+            progress.set(&mut ui, done);
         }
         assert_eq!(
             captured.err(),
@@ -393,7 +381,7 @@ mod tests {
         ui.configure(ColorChoice::Auto, true, false);
         ui.notice("notice");
         let mut progress = ui.progress("work", 1);
-        progress.advance(&mut ui);
+        progress.set(&mut ui, 1);
         ui.line("result").unwrap();
         assert_eq!(
             (captured.out().as_str(), captured.err().as_str()),

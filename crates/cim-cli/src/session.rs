@@ -4,6 +4,7 @@
 //! chooses by URL, a test brings its own.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -71,6 +72,9 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Whether the user asked to stop.
     pub interrupt: Interrupt,
+    /// Where programs keep what they want to remember of this user's work; `None`: nothing is kept
+    /// unless a file is named.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Environment {
@@ -80,8 +84,18 @@ impl Environment {
             opener: Arc::new(OpenByUrl),
             clock: Arc::new(SystemClock),
             interrupt,
+            state_directory: state_directory(),
         }
     }
+}
+
+/// `$XDG_STATE_HOME`, or `$HOME/.local/state` (XDG Base Directory Specification 0.8).
+fn state_directory() -> Option<PathBuf> {
+    let absolute = |name| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
 }
 
 /// One run of one command.

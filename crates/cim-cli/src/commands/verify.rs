@@ -1,34 +1,55 @@
-//! `cim verify`: chains, checksums and order.
+//! `cim verify`: chains, order, and what was verified before.
 
-use cim_store::StreamPattern;
+use std::path::PathBuf;
+
+use cim_domain::persistence::verification::{
+    Verification, VerificationFault, VerificationProgress, VerificationUnit, VerifiedHeads,
+    Verifier,
+};
+use cim_store::{Context, EventLog, StreamPattern};
 use clap::Args;
 use serde::Serialize;
+use std::sync::Arc;
 
 use crate::commands::parse_stream_pattern;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::Style;
+use crate::kept_heads::KeptHeads;
+use crate::output::{Progress, Style, Ui};
 use crate::session::{Session, StoreMode};
-use crate::verify::{Verification, VerifyFault, heads};
 
-/// Verify chains, checksums and order
+/// Verify that history is what was stored
 ///
-/// Reads every stream whose name matches and checks its chain: each event's bytes hash to its
-/// CID, and it names the event before it, up to the stream's head. Without a PATTERN also reads
-/// the whole log once, so that every record's checksum is checked, positions and times are in
-/// order, every commit is whole, and the log holds the same events as the streams.
+/// Hashes every event and checks that it has its CID and follows the one before it in its stream;
+/// that positions and times of the log are in order, every commit is whole, and every stream ends
+/// where its head says. Of each stream the first fault is named, by version and kind.
 ///
-/// Ends with code 6 when something is damaged, naming each place, and with code 4 when no stream
-/// matches the PATTERN.
+/// What was verified is kept in a file of yours, outside the store (--heads). The next time only
+/// what is new is read, and a history that was cut or replaced meanwhile shows. What somebody
+/// altered behind the verified heads shows with --full, which reads everything again.
+///
+/// With a PATTERN only those streams are read, each by the store's index.
+///
+/// Ends with code 6 when something is wrong, and with code 4 when no stream matches the PATTERN.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   cim verify
-  cim verify sales
+  cim verify --full --streams
+  cim verify --heads /media/auditor/orders.heads
   cim verify 'sales.order.*' --json | jq -c .faults[]")]
 pub struct VerifyArgs {
     /// Which streams; as for `cim streams`
     #[arg(value_parser = parse_stream_pattern)]
     pattern: Option<StreamPattern>,
+    /// Read everything again, also what was verified before
+    #[arg(long)]
+    full: bool,
+    /// Also read every stream by the store's index, as applications do
+    #[arg(long, conflicts_with = "pattern")]
+    streams: bool,
+    /// The file that keeps what was verified; without it one for each store among this user's files
+    #[arg(long, value_name = "FILE")]
+    heads: Option<PathBuf>,
 }
 
 /// The result, as JSON.
@@ -36,74 +57,156 @@ pub struct VerifyArgs {
 struct VerifyReport<'a> {
     streams: u64,
     events: u64,
-    log_events: Option<u64>,
-    faults: &'a [VerifyFault],
+    events_before: u64,
+    other_log: bool,
+    faults: Vec<FaultReport<'a>>,
+    heads: Option<String>,
+}
+
+/// What is wrong, as JSON.
+#[derive(Serialize)]
+struct FaultReport<'a> {
+    stream: Option<&'a str>,
+    version: Option<u64>,
+    position: Option<u64>,
+    kind: &'static str,
+    message: &'a str,
+}
+
+impl<'a> From<&'a VerificationFault> for FaultReport<'a> {
+    fn from(fault: &'a VerificationFault) -> Self {
+        Self {
+            stream: fault.stream.as_ref().map(|stream| stream.as_str()),
+            version: fault.version.map(|version| version.get()),
+            position: fault.position.map(|position| position.get()),
+            kind: fault.kind.as_str(),
+            message: &fault.message,
+        }
+    }
 }
 
 impl VerifyArgs {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
         let log = session.open(StoreMode::MustExist).await?.log();
+        let kept = self.kept(session);
+        let known = match &kept {
+            Some(kept) if !self.full => kept.read()?,
+            _ => None,
+        };
         let ui = &mut *session.ui;
-        let all = self.pattern.is_none();
-        let pattern = self.pattern.unwrap_or_else(StreamPattern::all);
-        let heads = heads(&log, &pattern).await?;
-        if heads.is_empty() && !all {
+        let done = self.verify(ui, log, known.unwrap_or_default()).await?;
+        if done.streams == 0
+            && done.is_sound()
+            && let Some(pattern) = &self.pattern
+        {
             // Else a misspelled pattern would look like streams without a fault.
             let error = format!("no stream matches `{}`", pattern.as_pattern());
             return Err(Failure::new(ExitCode::NotFound, error)
                 .with_hint("`cim streams` lists the streams of the store"));
         }
-        let mut done = Verification::default();
-        let mut progress = ui.progress("verified streams", heads.len() as u64);
-        for head in &heads {
-            done.stream(&log, head).await?;
-            progress.advance(ui);
+        if done.other_log {
+            ui.notice("this is another store than was verified here before; everything was read");
         }
-        drop(progress);
-        if all {
-            let mut progress = ui.progress("verified events of the log", done.events);
-            done.log(&log, |events| progress.set(ui, events)).await?;
+        if let Some(kept) = kept.as_ref().filter(|_| done.is_sound()) {
+            kept.write(&done.heads)?;
         }
-        let report = VerifyReport {
+        show(ui, &done, kept.as_ref())
+    }
+
+    /// Where what was verified is kept.
+    fn kept(&self, session: &Session<'_>) -> Option<KeptHeads> {
+        match &self.heads {
+            Some(path) => Some(KeptHeads::named(path.clone())),
+            None => {
+                let directory = session.environment.state_directory.as_deref()?;
+                KeptHeads::of_store(directory, &session.address)
+            }
+        }
+    }
+
+    async fn verify(
+        &self,
+        ui: &mut Ui,
+        log: Arc<dyn EventLog>,
+        known: VerifiedHeads,
+    ) -> Result<Verification, Failure> {
+        let ctx = Context::new();
+        let mut verifier = Verifier::new(log).since(known);
+        if self.streams {
+            verifier = verifier.reading_streams();
+        }
+        let mut bar: Option<(VerificationUnit, Progress)> = None;
+        let progress = |now: VerificationProgress| {
+            let current = bar.take().filter(|(what, _)| *what == now.what);
+            let (what, mut shown) = current.unwrap_or_else(|| {
+                let name = match now.what {
+                    VerificationUnit::Streams => "verified streams",
+                    _ => "verified positions",
+                };
+                (now.what, ui.progress(name, now.total))
+            });
+            shown.set(ui, now.done);
+            bar = Some((what, shown));
+        };
+        Ok(match &self.pattern {
+            Some(pattern) => verifier.verify_streams(&ctx, pattern, progress).await?,
+            None => verifier.verify(&ctx, progress).await?,
+        })
+    }
+}
+
+fn show(ui: &mut Ui, done: &Verification, kept: Option<&KeptHeads>) -> Result<(), Failure> {
+    if ui.is_json() {
+        ui.json(&VerifyReport {
             streams: done.streams,
             events: done.events,
-            log_events: all.then_some(done.log_events),
-            faults: &done.faults,
+            events_before: done.events_before,
+            other_log: done.other_log,
+            faults: done.faults.iter().map(FaultReport::from).collect(),
+            heads: kept.map(|kept| kept.path().display().to_string()),
+        })?;
+    } else {
+        for fault in &done.faults {
+            let kind = ui.paint(Style::Bad, fault.kind);
+            ui.line(format_args!("{kind}  {}{}", place(fault), fault.message))?;
+        }
+        ui.line(format_args!("streams  {}", done.streams))?;
+        ui.line(format_args!("events   {}", done.events))?;
+        if done.events_before > 0 {
+            let before = done.events_before;
+            ui.line(format_args!(
+                "before   {before} (verified earlier, not read again)"
+            ))?;
+        }
+        let style = if done.is_sound() {
+            Style::Good
+        } else {
+            Style::Bad
         };
-        if ui.is_json() {
-            ui.json(&report)?;
-        } else {
-            for fault in &done.faults {
-                let kind = ui.paint(Style::Bad, fault.kind);
-                ui.line(format_args!("{kind}  {}{}", place(fault), fault.message))?;
-            }
-            ui.line(format_args!("streams  {}", report.streams))?;
-            ui.line(format_args!("events   {}", report.events))?;
-            if let Some(events) = report.log_events {
-                ui.line(format_args!("log      {events}"))?;
-            }
-            let style = if done.faults.is_empty() {
-                Style::Good
-            } else {
-                Style::Bad
-            };
-            let faults = ui.paint(style, done.faults.len());
-            ui.line(format_args!("faults   {faults}"))?;
-        }
-        if done.faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::reported(ExitCode::Integrity))
-        }
+        let faults = ui.paint(style, done.faults.len());
+        ui.line(format_args!("faults   {faults}"))?;
+    }
+    if done.is_sound() {
+        Ok(())
+    } else {
+        Err(Failure::reported(ExitCode::Integrity))
     }
 }
 
 /// Where a fault is, unless its message says so.
-fn place(fault: &VerifyFault) -> String {
-    match (&fault.stream, fault.version) {
-        (Some(stream), _) if fault.message.contains(stream.as_str()) => String::new(),
-        (Some(stream), Some(version)) => format!("stream {stream}, version {version}: "),
-        (Some(stream), None) => format!("stream {stream}: "),
-        _ => String::new(),
+fn place(fault: &VerificationFault) -> String {
+    let mut place = match (&fault.stream, fault.version) {
+        (Some(stream), _) if fault.message.starts_with("stream ") => {
+            debug_assert!(fault.message.contains(stream.as_str()));
+            return String::new();
+        }
+        (Some(stream), Some(version)) => format!("stream {stream}, version {version}"),
+        (Some(stream), None) => format!("stream {stream}"),
+        (None, _) => "the log".to_owned(),
+    };
+    if let Some(position) = fault.position {
+        place.push_str(&format!(", position {position}"));
     }
+    place.push_str(": ");
+    place
 }

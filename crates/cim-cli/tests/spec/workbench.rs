@@ -87,6 +87,7 @@ impl Workbench {
                 opener,
                 clock,
                 interrupt: Interrupt::from_channel(receiver),
+                state_directory: None,
             },
             interrupt,
         }

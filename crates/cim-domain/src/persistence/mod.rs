@@ -28,6 +28,7 @@ mod replay;
 mod repository;
 mod retry;
 mod state;
+pub mod verification;
 
 pub use aggregate_repository::{AggregateRepository, LoadOptions};
 pub use error::RepositoryError;

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cim_domain::persistence::verification::Verifier;
 use cim_store::{
     Clock, Context, EventFilter, EventLog, EventLogError, LogQuery, RecordedEvent, StreamPattern,
 };
@@ -26,7 +27,6 @@ use super::tree::Tree;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::interrupt::Interrupt;
-use crate::verify::{Verification, heads};
 
 /// Earlier commits at which the tree is compared.
 const EARLIER_COMMITS: usize = 20;
@@ -270,13 +270,13 @@ impl Asker<'_> {
         let started = self.clock.monotonic();
         let mut answer = self.answer("chain of every stream".to_owned(), "streams");
         let pattern = StreamPattern::new(SubjectPattern::try_from("git.>")?);
-        let mut verification = Verification::default();
-        for head in heads(&self.log, &pattern).await? {
-            verification.stream(&self.log, &head).await?;
-            if self.interrupt.is_set() {
-                return Err(AnswerError::Interrupted);
-            }
-        }
+        let ctx = Context::new();
+        let verifier = Verifier::new(Arc::clone(&self.log));
+        let verifying = verifier.verify_streams(&ctx, &pattern, |_| ());
+        let verification = tokio::select! {
+            verified = verifying => verified?,
+            () = self.interrupt.wait() => return Err(AnswerError::Interrupted),
+        };
         answer.compared = verification.streams;
         answer.difference = verification
             .faults

@@ -1,0 +1,121 @@
+//! What was verified, kept by whoever verifies and not in the store: the next verification reads
+//! only what is new, and notices a history that was cut or replaced since.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use cim_domain::persistence::verification::{HeadsFileError, VerifiedHeads};
+use sha2::{Digest, Sha256};
+
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+use crate::session::StoreAddress;
+
+/// A file of verified heads that can't be used.
+#[derive(Debug, thiserror::Error)]
+enum KeptHeadsError {
+    #[error("the verified heads can't be {done} ({path})", path = path.display())]
+    File {
+        done: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the verified heads can't be used ({path})", path = path.display())]
+    Content {
+        path: PathBuf,
+        source: HeadsFileError,
+    },
+}
+
+/// A file of verified heads, which may not exist yet.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptHeads(PathBuf);
+
+impl KeptHeads {
+    /// The file that the user named.
+    pub(crate) fn named(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The store's own file among those of this user; `None` for a store that is forgotten anyway.
+    pub(crate) fn of_store(state_directory: &Path, address: &StoreAddress) -> Option<Self> {
+        let url = address.shown();
+        let (scheme, rest) = url.split_once(':')?;
+        let store = match scheme.to_ascii_lowercase().as_str() {
+            "memory" => return None,
+            // The same directory has many spellings.
+            "embedded" => {
+                let directory = fs::canonicalize(rest).ok()?;
+                format!("embedded:{}", directory.display())
+            }
+            _ => match &address.nats.stream_name {
+                Some(name) => format!("{url} {name}"),
+                None => url,
+            },
+        };
+        let digest = Sha256::digest(store.as_bytes());
+        let name: String = digest[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let directory = state_directory.join("cim").join("verified");
+        Some(Self(directory.join(format!("{name}.heads"))))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What was verified before; `None` where nothing was.
+    pub(crate) fn read(&self) -> Result<Option<VerifiedHeads>, Failure> {
+        let path = &self.0;
+        let hint = format!(
+            "`cim verify --full` reads everything and writes {} anew",
+            path.display()
+        );
+        match File::open(path) {
+            Ok(file) => match VerifiedHeads::read(BufReader::new(file)) {
+                Ok(heads) => Ok(Some(heads)),
+                Err(source) => {
+                    let path = path.clone();
+                    let error = KeptHeadsError::Content { path, source };
+                    Err(Failure::new(ExitCode::Invalid, error).with_hint(hint))
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failure("read", error).with_hint(hint)),
+        }
+    }
+
+    /// Keeps what is verified now: whole, or as it was before.
+    pub(crate) fn write(&self, heads: &VerifiedHeads) -> Result<(), Failure> {
+        let written = || -> io::Result<()> {
+            if let Some(directory) = self.0.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                fs::create_dir_all(directory)?;
+            }
+            let mut new = self.0.clone().into_os_string();
+            new.push(format!(".{}.new", std::process::id()));
+            let new = PathBuf::from(new);
+            let mut out = BufWriter::new(File::create(&new)?);
+            heads.write(&mut out)?;
+            out.flush()?;
+            out.get_ref().sync_all()?;
+            fs::rename(&new, &self.0).inspect_err(|_| {
+                let _ = fs::remove_file(&new); // it is of no use
+            })
+        };
+        written().map_err(|error| {
+            self.failure("kept", error)
+                .with_hint("name a file that can be written with `--heads FILE`")
+        })
+    }
+
+    fn failure(&self, done: &'static str, source: io::Error) -> Failure {
+        let path = self.0.clone();
+        Failure::new(
+            ExitCode::Failure,
+            KeptHeadsError::File { done, path, source },
+        )
+    }
+}

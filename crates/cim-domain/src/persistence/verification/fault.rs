@@ -1,0 +1,136 @@
+//! What a verification finds wrong, and where.
+
+use std::fmt;
+
+use cim_ipld::{ChainFault, ChainFaultKind};
+use cim_store::{Position, StreamId, Version};
+
+/// Something that is wrong with a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerificationFault {
+    /// The stream; `None` where it is the log as a whole.
+    pub stream: Option<StreamId>,
+    /// The version at which it shows: all versions before it are verified.
+    pub version: Option<Version>,
+    /// The position at which it shows, where it has one.
+    pub position: Option<Position>,
+    /// What is wrong.
+    pub kind: VerificationFaultKind,
+    /// What is wrong, in a sentence.
+    pub message: String,
+}
+
+/// The kinds of [`VerificationFault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum VerificationFaultKind {
+    /// What is stored are not the bytes that were stored: they don't hash to the CID.
+    Altered,
+    /// Events are missing; later ones of the stream are there.
+    Removed,
+    /// Events stand in another order than their versions say.
+    Reordered,
+    /// An event stands there twice.
+    Repeated,
+    /// An event continues another history than the one before it, or two events claim one place.
+    Forked,
+    /// The last events are missing: the stream was longer before, or its head says so.
+    Cut,
+    /// What stands there hashes to its CID, but is no event.
+    Malformed,
+    /// An event is filed under another stream or version than its own.
+    Misfiled,
+    /// A place in the log where nothing can be read, and which no stream claims.
+    Damaged,
+    /// Positions or times of the log go back.
+    Order,
+    /// A commit is not whole.
+    Commit,
+    /// The events are sound, but the store's own index does not lead to them.
+    Index,
+}
+
+impl VerificationFaultKind {
+    /// One word, as `cim verify` prints it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Altered => "altered",
+            Self::Removed => "removed",
+            Self::Reordered => "reordered",
+            Self::Repeated => "repeated",
+            Self::Forked => "forked",
+            Self::Cut => "cut",
+            Self::Malformed => "malformed",
+            Self::Misfiled => "misfiled",
+            Self::Damaged => "damaged",
+            Self::Order => "order",
+            Self::Commit => "commit",
+            Self::Index => "index",
+        }
+    }
+}
+
+impl fmt::Display for VerificationFaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl VerificationFault {
+    /// Of a stream.
+    pub(super) fn of(
+        stream: &StreamId,
+        version: Version,
+        position: Option<Position>,
+        kind: VerificationFaultKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            stream: Some(stream.clone()),
+            version: Some(version),
+            position,
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// Of the log as a whole.
+    pub(super) fn of_log(
+        position: Option<Position>,
+        kind: VerificationFaultKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            stream: None,
+            version: None,
+            position,
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// Of a stream's chain, at the event that stands at `position`.
+    pub(super) fn of_chain(stream: &StreamId, position: Position, fault: &ChainFault) -> Self {
+        let (kind, version) = match &fault.kind {
+            ChainFaultKind::Altered { .. } => (VerificationFaultKind::Altered, fault.version),
+            ChainFaultKind::Malformed(_) => (VerificationFaultKind::Malformed, fault.version),
+            ChainFaultKind::WrongStream { .. } => (VerificationFaultKind::Misfiled, fault.version),
+            ChainFaultKind::Gap { .. } => (VerificationFaultKind::Removed, fault.version),
+            ChainFaultKind::Repeated { found } => (VerificationFaultKind::Repeated, *found),
+            ChainFaultKind::Reordered { found } => (VerificationFaultKind::Reordered, *found),
+            ChainFaultKind::Rival { .. } => (
+                VerificationFaultKind::Forked,
+                fault.version.saturating_sub(1),
+            ),
+            _ => (VerificationFaultKind::Forked, fault.version),
+        };
+        Self {
+            stream: Some(stream.clone()),
+            version: Some(Version::new(version)),
+            position: Some(position),
+            kind,
+            message: fault.to_string(),
+        }
+    }
+}

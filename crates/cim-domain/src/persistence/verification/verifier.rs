@@ -1,0 +1,434 @@
+//! The order of a verification: what is listed, what is examined, what is compared.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use cim_store::{
+    Context, EventCid, EventLog, EventLogError, Examined, Head, LogStats, Position, StreamId,
+    StreamPattern, Version,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::chains::Chains;
+use super::fault::{VerificationFault, VerificationFaultKind};
+use super::hashing::{self, Batch, Hashed};
+use super::heads::{VerifiedHead, VerifiedHeads};
+use super::streams::{self, Walk};
+use super::task::Task;
+
+/// Streams that are read at the same time for each worker: their reads wait in turn.
+const WALKS_A_WORKER: usize = 4;
+
+/// Verifies a log.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    log: Arc<dyn EventLog>,
+    known: VerifiedHeads,
+    workers: usize,
+    reads_streams: bool,
+}
+
+/// How far a verification has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerificationProgress {
+    /// What is being counted.
+    pub what: VerificationUnit,
+    /// So many are done.
+    pub done: u64,
+    /// Of so many.
+    pub total: u64,
+}
+
+/// What a [`VerificationProgress`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerificationUnit {
+    /// Positions of the log.
+    Positions,
+    /// Streams.
+    Streams,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Verification {
+    /// How many streams were meant.
+    pub streams: u64,
+    /// How many events were read and verified now.
+    pub events: u64,
+    /// How many were verified before and not read again.
+    pub events_before: u64,
+    /// Whether the [`VerifiedHeads`] were of another log, so that everything was read.
+    pub other_log: bool,
+    /// What is wrong: of each stream the first fault, then those of the log as a whole.
+    pub faults: Vec<VerificationFault>,
+    /// What is verified now, including what was before. Streams with a fault stand as they were
+    /// verified before.
+    pub heads: VerifiedHeads,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+impl Verifier {
+    /// Verifies this log from its beginning, on as many cores as there are.
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        Self {
+            log,
+            known: VerifiedHeads::default(),
+            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            reads_streams: false,
+        }
+    }
+
+    /// Goes on from what was verified before: what it covers is not read again, but must still be
+    /// what the history goes on from.
+    ///
+    /// What was altered in the meantime behind the verified heads, without touching any event after
+    /// them, is found by a whole verification only.
+    #[must_use]
+    pub fn since(mut self, heads: VerifiedHeads) -> Self {
+        self.known = heads;
+        self
+    }
+
+    /// On how many cores to hash; at least 1. With 1 everything happens in the calling task, with
+    /// more it needs a tokio runtime.
+    #[must_use]
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Also reads every stream the way an application does, which shows that the store's own index
+    /// leads to the events that the log holds.
+    #[must_use]
+    pub fn reading_streams(mut self) -> Self {
+        self.reads_streams = true;
+        self
+    }
+
+    /// Verifies the whole log: every chain, the order of positions and times, and every commit.
+    ///
+    /// Memory is one head per stream.
+    ///
+    /// # Errors
+    /// Of being unable to look: `Unavailable`, `Closed`, `Denied`. What is wrong with the log is in
+    /// [`Verification::faults`].
+    pub async fn verify(
+        mut self,
+        ctx: &Context,
+        mut progress: impl FnMut(VerificationProgress),
+    ) -> Result<Verification, EventLogError> {
+        let stats = self.log.stats(ctx).await?;
+        let first = self.first_event(ctx, &stats).await?;
+        let other_log = self.is_another_log(first, &stats);
+        if other_log {
+            self.known = VerifiedHeads::default();
+        }
+        let (listed, unlisted) = self.list(ctx, &StreamPattern::all()).await?;
+        let streams = listed.len() as u64;
+        let events_before = self.known.events();
+        let begin = self.known.position().max(stats.truncated_through);
+        let walked = if self.reads_streams {
+            let heads = listed.values().cloned().collect();
+            self.walk_all(ctx, heads, &mut progress).await?
+        } else {
+            Vec::new()
+        };
+        let known = std::mem::take(&mut self.known);
+        let ends = (begin, stats.truncated_through);
+        let listing_failed = !unlisted.is_empty();
+        let mut chains = Chains::new(known, listed, None, ends);
+        self.examine(ctx, begin, stats.last, &mut chains, &mut progress)
+            .await?;
+        let (events, reached) = (chains.events, chains.order.position.max(begin));
+        let listed_through = if listing_failed {
+            Position::NONE
+        } else {
+            stats.last
+        };
+        let (mut faults, mut heads) = chains.finish(listed_through);
+        faults.extend(unlisted);
+        add_unseen(&mut faults, walked);
+        if faults.is_empty() {
+            heads.reach(first, reached, events_before + events);
+        }
+        Ok(Verification {
+            streams,
+            events,
+            events_before,
+            other_log,
+            faults,
+            heads,
+        })
+    }
+
+    /// Verifies the streams whose name matches, by reading them.
+    ///
+    /// Where the store refuses to read on, the log is examined to say what exactly is wrong.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_streams(
+        mut self,
+        ctx: &Context,
+        pattern: &StreamPattern,
+        mut progress: impl FnMut(VerificationProgress),
+    ) -> Result<Verification, EventLogError> {
+        let stats = self.log.stats(ctx).await?;
+        let first = self.first_event(ctx, &stats).await?;
+        let other_log = self.is_another_log(first, &stats);
+        if other_log {
+            self.known = VerifiedHeads::default();
+        }
+        let (listed, mut faults) = self.list(ctx, pattern).await?;
+        let gone = self
+            .known
+            .iter()
+            .filter(|(stream, _)| pattern.matches(stream) && !listed.contains_key(*stream));
+        faults.extend(gone.map(|(stream, known)| {
+            let message = format!(
+                "the stream was verified up to version {}, and is not there any more",
+                known.version
+            );
+            let kind = VerificationFaultKind::Cut;
+            VerificationFault::of(stream, Version::new(1), None, kind, message)
+        }));
+        let streams = listed.len() as u64;
+        let before = |stream: &StreamId| self.known.head(stream).map_or(0, |head| head.version);
+        let events_before = listed.keys().map(before).sum();
+        let heads: Vec<Head> = listed.values().cloned().collect();
+        let walks = self.walk_all(ctx, heads, &mut progress).await?;
+        let mut verified = self.known.clone();
+        let (mut events, mut unclear) = (0, HashSet::new());
+        let mut unexplained = HashMap::new();
+        for walk in walks {
+            events += walk.events;
+            match walk.fault {
+                None => {
+                    let listed = listed.get(&walk.stream);
+                    if let Some((head, listed)) = walk.head.zip(listed) {
+                        let head = VerifiedHead {
+                            version: head.version,
+                            position: listed.position,
+                            cid: head.cid,
+                        };
+                        verified.put(walk.stream, head);
+                    }
+                }
+                Some(fault) if walk.unclear => {
+                    unclear.insert(walk.stream.clone());
+                    unexplained.insert(walk.stream, fault);
+                }
+                Some(fault) => faults.push(fault),
+            }
+        }
+        if !unclear.is_empty() {
+            let of_unclear = |(stream, _): &(StreamId, Head)| unclear.contains(stream);
+            let listed = listed.into_iter().filter(of_unclear).collect();
+            let begin = stats.truncated_through;
+            let ends = (begin, stats.truncated_through);
+            // From the beginning: what is known of the streams may rest on what is damaged.
+            let mut chains = Chains::new(VerifiedHeads::default(), listed, Some(unclear), ends);
+            self.examine(ctx, begin, stats.last, &mut chains, &mut progress)
+                .await?;
+            let (found, _) = chains.finish(stats.last);
+            for fault in found {
+                // Places that no stream claims are no matter of these streams.
+                if let Some(stream) = &fault.stream {
+                    unexplained.remove(stream);
+                    faults.push(fault);
+                }
+            }
+            faults.extend(unexplained.into_values());
+        }
+        faults.sort_by(|one, other| one.stream.cmp(&other.stream));
+        verified.reach(first, Position::NONE, verified.events());
+        Ok(Verification {
+            streams,
+            events,
+            events_before,
+            other_log,
+            faults,
+            heads: verified,
+        })
+    }
+
+    /// The CID of the log's first event, where it can still be read.
+    async fn first_event(
+        &self,
+        ctx: &Context,
+        stats: &LogStats,
+    ) -> Result<Option<EventCid>, EventLogError> {
+        if stats.truncated_through > Position::NONE {
+            return Ok(None);
+        }
+        let mut found = self.log.examine(ctx, Position::NONE).await?;
+        Ok(match found.try_next().await? {
+            Some(Examined::Event(event)) => Some(event.cid),
+            _ => None,
+        })
+    }
+
+    /// Whether what is known is of a log that began with another event.
+    fn is_another_log(&self, first: Option<EventCid>, stats: &LogStats) -> bool {
+        let truncated = stats.truncated_through > Position::NONE;
+        !truncated && self.known.first().is_some_and(|known| Some(known) != first)
+    }
+
+    /// The heads that the store lists, and the fault where it can't list them all.
+    async fn list(
+        &self,
+        ctx: &Context,
+        pattern: &StreamPattern,
+    ) -> Result<(HashMap<StreamId, Head>, Vec<VerificationFault>), EventLogError> {
+        let mut listed = HashMap::new();
+        let listing = async {
+            let mut heads = self.log.streams(ctx, pattern).await?;
+            while let Some(head) = heads.try_next().await? {
+                listed.insert(head.stream.clone(), head);
+            }
+            Ok(())
+        };
+        let ended: Result<(), EventLogError> = listing.await;
+        match ended {
+            Ok(()) => Ok((listed, Vec::new())),
+            Err(error) if error.is_integrity() => {
+                let kind = VerificationFaultKind::Index;
+                let message = format!("the store can't list its streams: {error}");
+                Ok((listed, vec![VerificationFault::of_log(None, kind, message)]))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn walk_all(
+        &self,
+        ctx: &Context,
+        heads: Vec<Head>,
+        progress: &mut impl FnMut(VerificationProgress),
+    ) -> Result<Vec<Walk>, EventLogError> {
+        let total = heads.len() as u64;
+        let walks = heads.into_iter().map(|head| {
+            let known = self.known.head(&head.stream).map(|known| known.chain());
+            streams::walk(self.log.clone(), ctx.clone(), head, known)
+        });
+        let mut done = Vec::with_capacity(total as usize);
+        let mut note = |done: &[Walk]| {
+            progress(VerificationProgress {
+                what: VerificationUnit::Streams,
+                done: done.len() as u64,
+                total,
+            });
+        };
+        if self.workers == 1 {
+            for walk in walks {
+                done.push(walk.await?);
+                note(&done);
+            }
+            return Ok(done);
+        }
+        let spawned = stream::iter(walks)
+            .map(|walk| async { Task(tokio::spawn(walk)).await.flatten() })
+            .buffer_unordered(self.workers * WALKS_A_WORKER);
+        let mut spawned = std::pin::pin!(spawned);
+        while let Some(walk) = spawned.try_next().await? {
+            done.push(walk);
+            note(&done);
+        }
+        Ok(done)
+    }
+
+    /// Examines the log after a position. Hashing runs beside the reading, in the order of the log.
+    async fn examine(
+        &self,
+        ctx: &Context,
+        after: Position,
+        last: Position,
+        chains: &mut Chains,
+        progress: &mut impl FnMut(VerificationProgress),
+    ) -> Result<(), EventLogError> {
+        let total = last.get().saturating_sub(after.get());
+        let examined = self.log.examine(ctx, after).await?;
+        let only = chains.only();
+        let batches = stream::unfold((examined, Batch::default(), false), move |state| {
+            let only = only.clone();
+            async move {
+                let (mut examined, mut batch, ended) = state;
+                if ended {
+                    return None;
+                }
+                loop {
+                    match examined.try_next().await {
+                        Ok(Some(Examined::Event(event)))
+                            if only
+                                .as_ref()
+                                .is_some_and(|only| !only.contains(&event.stream)) => {}
+                        Ok(Some(found)) => {
+                            if let Some(full) = batch.push(found) {
+                                return Some((Ok(full), (examined, batch, false)));
+                            }
+                        }
+                        Ok(None) => {
+                            let rest = batch.take()?;
+                            return Some((Ok(rest), (examined, batch, true)));
+                        }
+                        Err(error) => return Some((Err(error), (examined, batch, true))),
+                    }
+                }
+            }
+        });
+        let mut note = |hashed: Vec<Hashed>| {
+            for found in hashed {
+                chains.push(found);
+            }
+            progress(VerificationProgress {
+                what: VerificationUnit::Positions,
+                done: chains
+                    .order
+                    .position
+                    .get()
+                    .saturating_sub(after.get())
+                    .min(total),
+                total,
+            });
+        };
+        if self.workers == 1 {
+            let mut batches = std::pin::pin!(batches);
+            while let Some(batch) = batches.try_next().await? {
+                note(hashing::hash(batch));
+            }
+            return Ok(());
+        }
+        let hashed = batches
+            .map(|batch| async {
+                let batch = batch?;
+                Task(tokio::task::spawn_blocking(move || hashing::hash(batch))).await
+            })
+            .buffered(self.workers * 2);
+        let mut hashed = std::pin::pin!(hashed);
+        while let Some(batch) = hashed.try_next().await? {
+            note(batch);
+        }
+        Ok(())
+    }
+}
+
+/// Adds the faults of streams of which nothing else is said.
+fn add_unseen(faults: &mut Vec<VerificationFault>, walks: Vec<Walk>) {
+    let named: HashSet<StreamId> = faults.iter().filter_map(|f| f.stream.clone()).collect();
+    let found = walks.into_iter().filter_map(|walk| walk.fault);
+    faults.extend(found.filter(|f| {
+        f.stream
+            .as_ref()
+            .is_none_or(|stream| !named.contains(stream))
+    }));
+}
