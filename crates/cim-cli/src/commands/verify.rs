@@ -168,7 +168,7 @@ fn show(ui: &mut Ui, done: &Verification, kept: Option<&KeptHeads>) -> Result<()
     } else {
         for fault in &done.faults {
             let kind = ui.paint(Style::Bad, fault.kind);
-            ui.line(format_args!("{kind}  {}{}", place(fault), fault.message))?;
+            ui.line(format_args!("{kind}  {fault}"))?;
         }
         ui.line(format_args!("streams  {}", done.streams))?;
         ui.line(format_args!("events   {}", done.events))?;
@@ -191,22 +191,4 @@ fn show(ui: &mut Ui, done: &Verification, kept: Option<&KeptHeads>) -> Result<()
     } else {
         Err(Failure::reported(ExitCode::Integrity))
     }
-}
-
-/// Where a fault is, unless its message says so.
-fn place(fault: &VerificationFault) -> String {
-    let mut place = match (&fault.stream, fault.version) {
-        (Some(stream), _) if fault.message.starts_with("stream ") => {
-            debug_assert!(fault.message.contains(stream.as_str()));
-            return String::new();
-        }
-        (Some(stream), Some(version)) => format!("stream {stream}, version {version}"),
-        (Some(stream), None) => format!("stream {stream}"),
-        (None, _) => "the log".to_owned(),
-    };
-    if let Some(position) = fault.position {
-        place.push_str(&format!(", position {position}"));
-    }
-    place.push_str(": ");
-    place
 }

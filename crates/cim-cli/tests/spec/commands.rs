@@ -489,7 +489,7 @@ async fn events_that_are_missing_are_named() {
     };
     let bench = shop().await;
     expect![[r#"
-        removed  stream sales.order.7, version 2: the next event has version 3, so version 2 is missing; restore from a replica or backup, or read the range again if only part of it was read
+        removed  stream sales.order.7, version 2, position 5: the next event has version 3, so version 2 is missing; restore from a replica or backup, or read the range again if only part of it was read
         streams  3
         events   4
         faults   1

@@ -92,7 +92,7 @@ async fn help_goes_to_standard_output_and_ends_well() {
           stats        Show how much the store holds
           health       Show how the store is
           doctor       Say what is wrong with the store, and what to do
-          verify       Verify chains, checksums and order
+          verify       Verify that history is what was stored
           demo         See a real history stored, read back and proved
           completions  Print shell completions
           help         Print this message or the help of the given subcommand(s)

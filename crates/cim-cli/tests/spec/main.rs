@@ -17,5 +17,7 @@ mod help;
 mod nats;
 mod program;
 mod repository;
+mod shell;
 mod tampered_log;
+mod verify;
 mod workbench;

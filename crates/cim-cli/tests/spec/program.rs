@@ -1,66 +1,13 @@
 //! The built program, as a shell runs it, against a store in a directory.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use cim_cli::ExitCode;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::repository::Repository;
-
-/// A directory to run `cim` in, whose store is `embedded:./cim-data`.
-struct Shell(TempDir);
-
-impl Shell {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cim"));
-        command.current_dir(self.path()).args(args);
-        for variable in ["CIM_STORE", "NO_COLOR"] {
-            command.env_remove(variable);
-        }
-        for option in [
-            "CREDS", "TLS_CA", "TLS_CERT", "TLS_KEY", "REPLICAS", "MONITOR",
-        ] {
-            command.env_remove(format!("CIM_NATS_{option}"));
-        }
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// The results of a command that must end well.
-    #[track_caller]
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(code(&output), ExitCode::Ok.number(), "{}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-fn code(output: &Output) -> u8 {
-    output
-        .status
-        .code()
-        .map(|code| u8::try_from(code).unwrap())
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::shell::{Shell, code, flip, said};
 
 #[test]
 fn what_one_process_stored_the_next_one_reads() {
@@ -322,25 +269,6 @@ fn a_flipped_byte_is_found_and_named() {
         "{}",
         said(&output)
     );
-}
-
-/// Flips a bit wherever a file below `directory` holds `text`; says how often.
-fn flip(directory: &Path, text: &[u8]) -> usize {
-    let mut flipped = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            flipped += flip(&path, text);
-            continue;
-        }
-        let mut bytes = std::fs::read(&path).unwrap();
-        if let Some(at) = bytes.windows(text.len()).position(|window| window == text) {
-            bytes[at] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-            flipped += 1;
-        }
-    }
-    flipped
 }
 
 #[test]

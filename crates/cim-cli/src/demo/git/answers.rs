@@ -282,7 +282,7 @@ impl Asker<'_> {
             .faults
             .into_iter()
             .next()
-            .map(|fault| fault.message);
+            .map(|fault| fault.to_string());
         answer.elapsed = self.clock.monotonic().saturating_duration_since(started);
         Ok(answer)
     }

@@ -17,7 +17,7 @@ pub struct VerificationFault {
     pub position: Option<Position>,
     /// What is wrong.
     pub kind: VerificationFaultKind,
-    /// What is wrong, in a sentence.
+    /// What is wrong, in a sentence without its place.
     pub message: String,
 }
 
@@ -130,7 +130,34 @@ impl VerificationFault {
             version: Some(Version::new(version)),
             position: Some(position),
             kind,
-            message: fault.to_string(),
+            message: without_place(fault),
         }
+    }
+}
+
+/// What a fault of a chain says behind its place.
+fn without_place(fault: &ChainFault) -> String {
+    let place = format!("stream {}, version {}: ", fault.stream, fault.version);
+    let message = fault.to_string();
+    match message.strip_prefix(&place) {
+        Some(rest) => rest.to_owned(),
+        None => message,
+    }
+}
+
+impl fmt::Display for VerificationFault {
+    /// Where it is, and what is wrong.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stream {
+            Some(stream) => write!(f, "stream {stream}")?,
+            None => f.write_str("the log")?,
+        }
+        if let Some(version) = self.version {
+            write!(f, ", version {version}")?;
+        }
+        if let Some(position) = self.position {
+            write!(f, ", position {position}")?;
+        }
+        write!(f, ": {}", self.message)
     }
 }

@@ -305,7 +305,7 @@ mod tests {
         let whole = text(&sample());
         for cut in 0..whole.len() {
             assert!(
-                VerifiedHeads::read(whole[..cut].as_bytes()).is_err(),
+                VerifiedHeads::read(&whole.as_bytes()[..cut]).is_err(),
                 "{cut}"
             );
         }

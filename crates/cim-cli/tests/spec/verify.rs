@@ -1,0 +1,181 @@
+//! `cim verify` on a directory: what it remembers, and what it then finds.
+
+use std::path::Path;
+
+use cim_cli::ExitCode;
+use serde_json::Value;
+
+use crate::shell::{Shell, code, said};
+
+/// A store with two streams of three and two events.
+fn shop() -> Shell {
+    let shell = Shell::new();
+    for (stream, payload) in [
+        ("7", "one"),
+        ("8", "two"),
+        ("7", "three"),
+        ("8", "four"),
+        ("7", "five"),
+    ] {
+        let stream = format!("sales.order.{stream}");
+        shell.ok(&[
+            "append",
+            &stream,
+            "counted",
+            &format!("{{\"n\":\"{payload}\"}}"),
+        ]);
+    }
+    shell
+}
+
+/// What `cim verify` finds: events read now, events verified before, faults.
+fn verify(shell: &Shell, args: &[&str]) -> (u64, u64, Vec<String>) {
+    let mut all = vec!["verify", "--json", "-q"];
+    all.extend(args);
+    let output = shell.run(&all);
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("no report: {}", said(&output)));
+    let faults: Vec<String> = report["faults"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(show)
+        .collect();
+    let expected = if faults.is_empty() {
+        ExitCode::Ok
+    } else {
+        ExitCode::Integrity
+    };
+    assert_eq!(code(&output), expected.number(), "{}", said(&output));
+    let number = |name: &str| report[name].as_u64().unwrap();
+    (number("events"), number("events_before"), faults)
+}
+
+fn show(fault: &Value) -> String {
+    let kind = fault["kind"].as_str().unwrap();
+    match fault["stream"].as_str() {
+        Some(stream) => format!("{kind} {stream} {}", fault["version"]),
+        None => format!("{kind} log"),
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_second_verification_reads_only_what_is_new() {
+    let shell = shop();
+    assert_eq!(verify(&shell, &[]), (5, 0, vec![]));
+    assert_eq!(verify(&shell, &[]), (0, 5, vec![]));
+    shell.ok(&["append", "sales.order.9", "counted"]);
+    assert_eq!(verify(&shell, &[]), (1, 5, vec![]));
+    assert_eq!(verify(&shell, &["--full"]), (6, 0, vec![]));
+    assert_eq!(verify(&shell, &[]), (0, 6, vec![]));
+    let text = shell.ok(&["verify", "-q"]);
+    assert_eq!(
+        text,
+        "streams  3\nevents   0\nbefore   6 (verified earlier, not read again)\nfaults   0\n"
+    );
+}
+
+#[test]
+fn each_store_is_remembered_by_itself_and_a_copy_is_another_one() {
+    let shell = shop();
+    assert_eq!(verify(&shell, &[]), (5, 0, vec![]));
+    copy(&shell.path().join("cim-data"), &shell.path().join("copy"));
+    assert_eq!(
+        verify(&shell, &["--store", "embedded:copy"]),
+        (5, 0, vec![])
+    );
+    assert_eq!(
+        verify(&shell, &["--store", "embedded:./copy/../copy"]),
+        (0, 5, vec![])
+    );
+}
+
+#[test]
+fn heads_that_are_kept_in_a_named_file_show_what_was_cut_since() {
+    let shell = shop();
+    let before = shell.path().join("before");
+    copy(&shell.path().join("cim-data"), &before);
+    shell.ok(&["append", "sales.order.7", "counted"]);
+    shell.ok(&["append", "sales.order.9", "counted"]);
+    assert_eq!(verify(&shell, &["--heads", "kept.heads"]), (7, 0, vec![]));
+    // An older copy takes the place of the store: sound in itself, and too short.
+    std::fs::rename(shell.path().join("cim-data"), shell.path().join("newer")).unwrap();
+    std::fs::rename(before, shell.path().join("cim-data")).unwrap();
+    let faults = ["cut sales.order.7 4", "cut sales.order.9 1"].map(str::to_owned);
+    let found = verify(&shell, &["--heads", "kept.heads"]);
+    assert_eq!(found, (0, 7, faults.to_vec()));
+    // It is not forgotten by having been said once.
+    assert_eq!(verify(&shell, &["--heads", "kept.heads"]), found);
+    assert_eq!(verify(&shell, &["--heads", "other.heads"]), (5, 0, vec![]));
+}
+
+#[test]
+fn another_store_in_the_same_place_is_read_from_its_beginning() {
+    let shell = shop();
+    verify(&shell, &[]);
+    std::fs::remove_dir_all(shell.path().join("cim-data")).unwrap();
+    shell.ok(&["append", "sales.order.1", "counted"]);
+    let output = shell.run(&["verify"]);
+    assert_eq!(code(&output), ExitCode::Ok.number());
+    assert!(
+        said(&output).ends_with(
+            "this is another store than was verified here before; everything was read\n"
+        ),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(verify(&shell, &[]), (0, 1, vec![]));
+}
+
+#[test]
+fn verified_heads_that_were_changed_are_refused_until_everything_is_read() {
+    let shell = shop();
+    verify(&shell, &["--heads", "kept.heads"]);
+    let path = shell.path().join("kept.heads");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, kept.replace("events 5", "events 6")).unwrap();
+    let output = shell.run(&["verify", "--heads", "kept.heads"]);
+    assert_eq!(code(&output), ExitCode::Invalid.number());
+    expect_test::expect![[r#"
+        error: the verified heads can't be used (kept.heads)
+          because: the verified heads were changed or cut: their last line does not fit the others
+        hint: `cim verify --full` reads everything and writes kept.heads anew
+    "#]]
+    .assert_eq(&said(&output));
+    assert_eq!(
+        verify(&shell, &["--heads", "kept.heads", "--full"]),
+        (5, 0, vec![])
+    );
+    assert_eq!(verify(&shell, &["--heads", "kept.heads"]), (0, 5, vec![]));
+}
+
+#[test]
+fn heads_that_cant_be_kept_are_an_error() {
+    let shell = shop();
+    let output = shell.run(&["verify", "-q", "--heads", "cim-data/cim-store.json/x"]);
+    assert_eq!(code(&output), ExitCode::Failure.number());
+    assert!(said(&output).contains("hint: "), "{}", said(&output));
+}
+
+#[test]
+fn a_pattern_goes_on_from_what_was_verified() {
+    let shell = shop();
+    assert_eq!(verify(&shell, &["sales.order.7"]), (3, 0, vec![]));
+    assert_eq!(verify(&shell, &["sales.order.7"]), (0, 3, vec![]));
+    shell.ok(&["append", "sales.order.7", "counted"]);
+    assert_eq!(verify(&shell, &["sales.order.7"]), (1, 3, vec![]));
+    assert_eq!(verify(&shell, &["--streams"]), (6, 0, vec![]));
+}
