@@ -12,18 +12,25 @@
 //!
 //! Nothing here reads or writes files, asks for the time or starts a task.
 
+mod binary_cid;
 mod block;
+pub mod car;
 mod cbor;
 mod chain;
+mod content;
 pub mod dag_cbor;
 mod event_cid;
+mod varint;
 
 pub use cid::Cid;
 
+pub use crate::binary_cid::CidFault;
 pub use crate::block::{
     BLOCK_FORMAT_VERSION, BlockError, BlockErrorKind, EventBlock, MetadataIter, MetadataRef,
     encode_metadata,
 };
 pub use crate::cbor::CborFault;
 pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainLink, ChainVerifier};
+pub use crate::content::{Block, HashFunction, UnknownHash, VerifyError, cid_of, verify};
 pub use crate::event_cid::{CidError, DAG_CBOR_CODE, EventCid, SHA2_256_CODE, cid_of_dag_cbor};
+pub use crate::varint::VarintFault;

@@ -12,6 +12,8 @@
 
 mod blocks;
 mod broken_blocks;
+mod car_fixtures;
+mod cars;
 mod chains;
 mod cids;
 mod codec;
