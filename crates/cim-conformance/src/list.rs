@@ -22,6 +22,7 @@ macro_rules! __event_log_cases {
                 a_cancelled_append_is_stored_whole_or_not_at_all
                 an_append_that_is_never_polled_stores_nothing
                 a_cancelled_append_does_not_hold_up_others
+                a_cancelled_call_leaves_a_beginning_of_its_commits_in_order
                 many_cancelled_appends_leave_a_whole_log
                 an_append_after_its_deadline_stores_nothing
                 an_append_before_its_deadline_is_stored
@@ -65,9 +66,49 @@ macro_rules! __event_log_cases {
                 resolve_says_not_committed_for_what_never_was
                 a_commit_that_lost_is_not_committed_and_can_be_tried_again
             }
+            examination {
+                everything_that_is_stored_is_examined
+                an_empty_log_has_nothing_to_examine
+                an_examination_begins_after_its_position
+                an_examination_shows_what_was_acknowledged_before_it
+                an_examination_is_as_of_its_begin
+                a_long_log_is_examined_whole
+                the_largest_event_is_examined
+                everything_is_examined_after_reopening
+                a_log_is_examined_while_it_is_written
+                an_examination_that_is_dropped_disturbs_nobody
+                what_is_truncated_is_passed_over_by_an_examination
+            }
             histories {
                 random_histories_equal_the_model
                 concurrent_clients_leave_a_history_that_checks
+            }
+            in_order {
+                commits_in_order_are_stored_in_their_order
+                what_commits_in_order_return_is_what_they_stored
+                commits_in_order_see_the_heads_of_those_before_them
+                commits_in_order_are_what_they_are_one_by_one
+                the_first_commit_that_conflicts_ends_commits_in_order
+                a_check_that_fails_ends_commits_in_order
+                a_commit_that_is_too_large_ends_commits_in_order
+                an_invalid_commit_ends_commits_in_order
+                the_same_commits_in_order_again_are_stored_once
+                commits_in_order_go_on_where_a_call_before_them_ended
+                a_commit_that_stands_twice_among_commits_in_order_is_stored_once
+                a_commit_id_used_for_other_events_ends_commits_in_order
+                every_commit_in_order_gets_an_id_where_it_has_none
+                every_commit_in_order_has_a_context_of_its_own
+                commits_in_order_after_the_deadline_store_nothing
+                the_deadline_of_the_call_is_that_of_every_commit_in_order
+                no_commits_in_order_are_no_error
+                commits_in_order_without_events_only_check
+                many_commits_in_order_are_stored_whole
+                large_commits_in_order_are_stored_whole
+                commits_in_order_of_many_callers_keep_each_their_order
+                of_two_callers_with_the_same_commits_in_order_both_store_them_once
+                a_subscriber_sees_commits_in_order_in_their_order
+                commits_in_order_are_there_after_reopening
+                a_commit_in_order_said_to_be_fresh_is_stored
             }
             limits {
                 every_store_has_the_contracts_limits

@@ -13,12 +13,12 @@ use cim_store::ordered::one_by_one;
 use cim_store::{
     Append, Appended, AppendedInOrder, Bucket, BucketCapabilities, BucketError, BucketName,
     BucketSettings, CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError,
-    EventLogErrorKind, EventStream, Examination, ExpectedVersion, Head, HeadStream, Health, Key,
-    LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution, Revision,
-    SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange, SubjectPattern, Truncation,
-    WatchFrom, WriteOptions,
+    EventLogErrorKind, EventStream, Examination, Examined, ExpectedVersion, Head, HeadStream,
+    Health, Key, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution,
+    Revision, SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange, SubjectPattern,
+    Truncation, WatchFrom, WriteOptions,
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// What a store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,13 @@ enum Break {
     IgnoresChecks,
     ForgetsCommitIds,
     SplitsCommits,
+    StoresBackwards,
+    GoesOnAfterAnError,
+    SharesContexts,
     ReadsShort,
+    ExaminesShort,
+    ExaminesOtherBytes,
+    FilesUnderTheNextVersion,
     SkipsInSubscriptions,
     RepeatsInSubscriptions,
     IgnoresDeadlines,
@@ -182,12 +188,66 @@ impl EventLog for Broken<dyn EventLog> {
         }
     }
 
-    async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
-        one_by_one(self, ctx, commits).await
+    async fn append_in_order(
+        &self,
+        ctx: &Context,
+        mut commits: Vec<OrderedAppend>,
+    ) -> AppendedInOrder {
+        match self.how {
+            Break::StoresBackwards => {
+                commits.reverse();
+                let mut done = one_by_one(self, ctx, commits).await;
+                done.appended.reverse();
+                done
+            }
+            Break::GoesOnAfterAnError => {
+                let mut done = AppendedInOrder::default();
+                for commit in commits {
+                    let one = one_by_one(self, ctx, vec![commit]).await;
+                    done.error = done.error.or(one.error);
+                    if done.error.is_none() {
+                        done.appended.extend(one.appended);
+                    }
+                }
+                done
+            }
+            Break::SharesContexts => {
+                commits
+                    .iter_mut()
+                    .for_each(|commit| commit.ctx = ctx.clone());
+                one_by_one(self, ctx, commits).await
+            }
+            _ => one_by_one(self, ctx, commits).await,
+        }
     }
 
-    async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
-        self.inner.examine(ctx, after).await
+    async fn examine(
+        &self,
+        ctx: &Context,
+        mut after: Position,
+    ) -> Result<Examination, EventLogError> {
+        let how = self.how;
+        if how == Break::IgnoresPositions {
+            after = Position::NONE;
+        }
+        let most = if how == Break::ExaminesShort {
+            50
+        } else {
+            usize::MAX
+        };
+        let found = self.inner.examine(ctx, after).await?.take(most);
+        let found = found.map_ok(move |found| match found {
+            Examined::Event(mut event) if how == Break::ExaminesOtherBytes => {
+                event.block = event.block.iter().map(|byte| byte ^ 1).collect();
+                Examined::Event(event)
+            }
+            Examined::Event(mut event) if how == Break::FilesUnderTheNextVersion => {
+                event.version = event.version.next();
+                Examined::Event(event)
+            }
+            found => found,
+        });
+        Ok(found.boxed())
     }
 
     async fn read_stream(
@@ -400,6 +460,7 @@ const FOUND_BY: &[(Break, &[&str])] = &[
         Break::IgnoresExpectations,
         &[
             "append_with_stale_version_conflicts",
+            "the_first_commit_that_conflicts_ends_commits_in_order",
             "of_two_writers_of_the_same_version_one_wins",
             "of_two_writers_that_create_a_stream_one_wins",
             "a_commit_with_one_stale_stream_stores_nothing",
@@ -423,6 +484,54 @@ const FOUND_BY: &[(Break, &[&str])] = &[
             "the_commit_id_given_is_kept",
             "the_same_commit_again_returns_the_first_result",
             "a_cancelled_append_is_stored_whole_or_not_at_all",
+            "the_same_commits_in_order_again_are_stored_once",
+            "a_commit_that_stands_twice_among_commits_in_order_is_stored_once",
+            "a_cancelled_call_leaves_a_beginning_of_its_commits_in_order",
+        ],
+    ),
+    (
+        Break::StoresBackwards,
+        &[
+            "commits_in_order_are_stored_in_their_order",
+            "commits_in_order_are_what_they_are_one_by_one",
+            "random_histories_equal_the_model",
+        ],
+    ),
+    (
+        Break::GoesOnAfterAnError,
+        &[
+            "the_first_commit_that_conflicts_ends_commits_in_order",
+            "a_check_that_fails_ends_commits_in_order",
+            "a_commit_that_is_too_large_ends_commits_in_order",
+            "an_invalid_commit_ends_commits_in_order",
+            "a_commit_id_used_for_other_events_ends_commits_in_order",
+            "random_histories_equal_the_model",
+        ],
+    ),
+    (
+        Break::SharesContexts,
+        &["every_commit_in_order_has_a_context_of_its_own"],
+    ),
+    (
+        Break::ExaminesShort,
+        &[
+            "everything_that_is_stored_is_examined",
+            "a_long_log_is_examined_whole",
+            "an_examination_is_as_of_its_begin",
+        ],
+    ),
+    (
+        Break::ExaminesOtherBytes,
+        &[
+            "everything_that_is_stored_is_examined",
+            "the_largest_event_is_examined",
+        ],
+    ),
+    (
+        Break::FilesUnderTheNextVersion,
+        &[
+            "everything_that_is_stored_is_examined",
+            "an_examination_shows_what_was_acknowledged_before_it",
         ],
     ),
     (
@@ -452,7 +561,10 @@ const FOUND_BY: &[(Break, &[&str])] = &[
     ),
     (
         Break::IgnoresDeadlines,
-        &["an_append_after_its_deadline_stores_nothing"],
+        &[
+            "an_append_after_its_deadline_stores_nothing",
+            "commits_in_order_after_the_deadline_store_nothing",
+        ],
     ),
     (
         Break::StaysOpen,
@@ -472,6 +584,7 @@ const FOUND_BY: &[(Break, &[&str])] = &[
         Break::LeavesOutPrincipals,
         &[
             "the_context_is_recorded_with_the_event",
+            "every_commit_in_order_has_a_context_of_its_own",
             "the_same_event_has_the_same_cid_in_every_store",
         ],
     ),
@@ -486,6 +599,7 @@ const FOUND_BY: &[(Break, &[&str])] = &[
         Break::IgnoresPositions,
         &[
             "after_a_position_does_not_include_it",
+            "an_examination_begins_after_its_position",
             "a_subscription_starts_after_its_position",
             "a_subscription_resumes_from_the_last_position_seen",
         ],

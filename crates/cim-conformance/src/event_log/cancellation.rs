@@ -9,6 +9,7 @@ use cim_store::{
 };
 
 use crate::event_log::atomicity::whole_commits;
+use crate::event_log::in_order::{one, plain};
 use crate::suite::CaseResult;
 use crate::trial::{Trial, collect, event, events, numbers, refused, stream, v};
 
@@ -64,6 +65,28 @@ pub(crate) async fn a_cancelled_append_does_not_hold_up_others(t: Trial) -> Case
     }
     assert_eq!(t.version(&stream("a")).await?, 50);
     assert_eq!(t.version(&stream("other")).await?, 0);
+    Ok(())
+}
+
+pub(crate) async fn a_cancelled_call_leaves_a_beginning_of_its_commits_in_order(
+    t: Trial,
+) -> CaseResult {
+    const EACH: u64 = 8;
+    let a = stream("a");
+    for round in 0..20 {
+        let commits: Vec<_> = (round * EACH..(round + 1) * EACH)
+            .map(|n| plain(one(n, &a, v(n))))
+            .collect();
+        let polls = round as usize % 5;
+        poll_and_drop(t.log.append_in_order(&t.ctx, commits.clone()), polls).await;
+        let found = numbers(&t.events(&a).await?)?;
+        assert_eq!(found, (0..found.len() as u64).collect::<Vec<_>>());
+        // Whatever became of it: the same call again makes sure of all, and stores each once.
+        let done = t.log.append_in_order(&t.ctx, commits).await;
+        assert!(done.error.is_none(), "{:?}", done.error);
+    }
+    let found = numbers(&t.events(&a).await?)?;
+    assert_eq!(found, (0..20 * EACH).collect::<Vec<_>>());
     Ok(())
 }
 
@@ -138,6 +161,8 @@ pub(crate) async fn every_operation_after_its_deadline_is_unavailable(t: Trial) 
     refused(collect(read).await, fault);
     let subscription = t.log.subscribe(&late, EventFilter::all(), Position::NONE);
     refused(subscription.await.map(|_| ()), fault);
+    let examination = t.log.examine(&late, Position::NONE).await;
+    refused(examination.map(|_| ()), fault);
     refused(t.log.head(&late, &a).await, fault);
     let streams = t.log.streams(&late, &StreamPattern::all()).await;
     refused(streams.map(|_| ()), fault);

@@ -5,6 +5,7 @@ use cim_store::{
     Truncation,
 };
 
+use crate::event_log::in_order::{one, plain};
 use crate::suite::CaseResult;
 use crate::trial::{Trial, collect, event, events, numbers, refused, stream, v};
 
@@ -17,6 +18,12 @@ pub(crate) async fn every_operation_of_a_closed_log_is_refused(t: Trial) -> Case
     let fault = Fault::Closed;
     refused(t.append(&a, v(3), events(1)).await, fault);
     refused(t.log.append(&t.ctx, Append::new()).await, fault);
+    let commits = vec![plain(one(1, &a, v(3))), plain(one(2, &a, v(4)))];
+    let done = t.log.append_in_order(&t.ctx, commits).await;
+    assert_eq!(done.appended, []);
+    refused(done.error.map_or(Ok(()), Err), fault);
+    let examination = t.log.examine(&t.ctx, Position::NONE).await;
+    refused(examination.map(|_| ()), fault);
     let read = t.log.read_stream(&t.ctx, &a, StreamRange::all()).await;
     refused(collect(read).await, fault);
     let read = t.log.read_log(&t.ctx, LogQuery::all()).await;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cim_store::{
-    Append, Clock, CommitId, EventFilter, EventId, EventLogErrorKind, EventType, ExpectedVersion,
-    Fault, Head, LogQuery, NewEvent, Position, RecordedEvent, Resolution, StreamId, StreamPattern,
-    StreamRange, SubjectPattern, Version,
+    Append, Appended, Clock, CommitId, EventFilter, EventId, EventLogError, EventLogErrorKind,
+    EventType, ExpectedVersion, Fault, Head, LogQuery, NewEvent, OrderedAppend, Position,
+    RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, SubjectPattern, Version,
 };
 use futures_util::TryStreamExt;
 
@@ -17,6 +17,8 @@ use crate::trial::{Trial, collect, stream, typed};
 #[derive(Clone, Debug)]
 enum Step {
     Append(Append),
+    /// Appends several commits in order.
+    AppendInOrder(Vec<Append>),
     /// Reads a stream.
     Read(StreamId, StreamRange),
     /// Reads the log after the end of so many commits (0: from the beginning).
@@ -92,7 +94,11 @@ impl Run {
 
     fn next_step(&mut self, t: &Trial) -> Step {
         match self.rng.below(20) {
-            0..8 => Step::Append(self.next_append(t)),
+            0..6 => Step::Append(self.next_append(t)),
+            6..8 => {
+                let count = self.rng.below(5);
+                Step::AppendInOrder((0..count).map(|_| self.next_append(t)).collect())
+            }
             8..12 => {
                 let stream = self.id();
                 let around = self.model.version(&stream).get() + 2;
@@ -184,7 +190,11 @@ impl Run {
 
     async fn take_step(&mut self, t: Trial, step: Step) -> Result<Trial, CaseFailure> {
         match step {
-            Step::Append(append) => self.append(&t, append).await?,
+            Step::Append(append) => {
+                let stored = t.log.append(&t.ctx, append.clone()).await;
+                self.appended(append, stored)?;
+            }
+            Step::AppendInOrder(appends) => self.append_in_order(&t, appends).await?,
             Step::Read(stream, range) => {
                 let read = collect(t.log.read_stream(&t.ctx, &stream, range).await).await?;
                 equal(&self.model.read_stream(&stream, range), &read)?;
@@ -228,8 +238,28 @@ impl Run {
         Ok(t)
     }
 
-    async fn append(&mut self, t: &Trial, append: Append) -> CaseResult {
-        let stored = t.log.append(&t.ctx, append.clone()).await;
+    /// The commits up to the first that the store could not store are what the model makes of
+    /// them; the model does not see the rest.
+    async fn append_in_order(&mut self, t: &Trial, appends: Vec<Append>) -> CaseResult {
+        let commits = appends
+            .iter()
+            .map(|append| OrderedAppend::new(t.ctx.clone(), append.clone()))
+            .collect();
+        let done = t.log.append_in_order(&t.ctx, commits).await;
+        let all = done.error.is_none();
+        let results = done.appended.into_iter().map(Ok);
+        let results: Vec<_> = results.chain(done.error.map(Err)).collect();
+        if all {
+            same("number of results", &appends.len(), &results.len())?;
+        }
+        for (append, stored) in appends.into_iter().zip(results) {
+            self.appended(append, stored)?;
+        }
+        Ok(())
+    }
+
+    /// What the store made of an append is what the model makes of it.
+    fn appended(&mut self, append: Append, stored: Result<Appended, EventLogError>) -> CaseResult {
         let model = self.model.append(&append);
         match (&model, stored) {
             (Ok(commit), Ok(stored)) => {
