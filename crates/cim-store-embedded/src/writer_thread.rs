@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::EngineError;
 
 /// A group is committed when it has grown to this many bytes.
-const GROUP_BYTES: usize = 4 << 20;
+pub(crate) const GROUP_BYTES: usize = 4 << 20;
 
 /// What is sent to a writer's thread.
 pub(crate) enum Asked<R> {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use cim_store::examination::by_reading;
-use cim_store::ordered::one_by_one;
 use cim_store::{
     Append, Appended, AppendedInOrder, ArchiveDigester, Clock, CommitId, Context, Durability,
     EventFilter, EventLog, EventLogError, EventStream, Examination, Head, HeadStream, IdGenerator,
@@ -17,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::EngineError;
 use crate::events::head_cache::HeadCache;
+use crate::events::in_order::append_in_order;
 use crate::events::log_read::{LogRead, Yielding, check_not_given_up};
 use crate::events::record::{KnownHead, find_head, read_head};
 use crate::events::stream_read::StreamRead;
@@ -74,7 +74,11 @@ impl EmbeddedLog {
     }
 
     /// Looks up what the writer needs to decide an append, so that it need not wait for a disk.
-    fn prepare(&self, ctx: &Context, mut append: Append) -> Result<AppendRequest, EventLogError> {
+    pub(crate) fn prepare(
+        &self,
+        ctx: &Context,
+        mut append: Append,
+    ) -> Result<AppendRequest, EventLogError> {
         staging::check_append(&append, &CAPABILITIES.limits)?;
         // An id that is made here was never handed out before.
         let given = append.commit_id.is_some();
@@ -190,43 +194,28 @@ impl EventLog for EmbeddedLog {
         let prepared = Arc::new(self.prepare(ctx, append)?);
         let commit_id = prepared.commit_id;
         let (sender, answer) = oneshot::channel();
-        let request = Asked::Request(Request::Append {
+        let request = Request::Append {
             request: Arc::clone(&prepared),
             room: Vec::with_capacity(prepared.append.writes.len()),
             answer: sender,
-        });
-        let sent = match ctx.remaining(&*self.clock) {
-            None => self.requests.send(request).await.is_ok(),
-            Some(left) => {
-                let sending = std::pin::pin!(self.requests.send(request));
-                match futures_util::future::select(sending, self.clock.sleep(left)).await {
-                    futures_util::future::Either::Left((sent, _)) => sent.is_ok(),
-                    futures_util::future::Either::Right(_) => {
-                        return Err(EventLogError::deadline_passed("the append"));
-                    }
-                }
-            }
         };
-        if !sent {
-            return Err(self
-                .journal
-                .closed()
-                .unwrap_or_else(EngineError::closed)
-                .into());
-        }
+        self.ask(ctx, request).await?;
         answered(ctx, &*self.clock, answer)
             .await
-            .unwrap_or_else(|why| {
-                let message = match why {
-                    Unanswered::Late => "the deadline passed before the answer came",
-                    Unanswered::Gone => "the writer ended before it answered",
-                };
-                Err(EventLogError::unknown(commit_id, message))
-            })
+            .unwrap_or_else(|why| Err(why.unknown(commit_id)))
     }
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
-        one_by_one(self, ctx, commits).await
+        if commits.is_empty() {
+            return AppendedInOrder::default();
+        }
+        match self.check(ctx, "the append") {
+            Ok(()) => append_in_order(self, ctx, commits).await,
+            Err(error) => AppendedInOrder {
+                appended: Vec::new(),
+                error: Some(error),
+            },
+        }
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

@@ -3,6 +3,7 @@
 pub(crate) mod catch_up;
 pub(crate) mod commits;
 pub(crate) mod head_cache;
+pub(crate) mod in_order;
 pub(crate) mod log;
 pub(crate) mod log_read;
 pub(crate) mod record;

@@ -17,6 +17,7 @@ use crate::directory::Directory;
 use crate::error::EngineError;
 use crate::events::catch_up::{commit_slot, index_carried, step_entry};
 use crate::events::head_cache::HeadCache;
+use crate::events::in_order::{Part, StagedPart};
 use crate::events::record::{EVENT, KnownHead, find_head, head_in};
 use crate::events::{commits, truncate};
 use crate::index::key::{IndexKey, KeyHasher, KeyMap, STEP};
@@ -25,7 +26,7 @@ use crate::journal::record::{FIRST_OF_COMMIT, LAST_OF_COMMIT, Place};
 use crate::journal::writer::{FlushError, JournalWriter, NewRecord};
 use crate::journal::{Journal, State};
 use crate::keeper::Keeper;
-use crate::writer_thread::Committer;
+use crate::writer_thread::{Committer, GROUP_BYTES};
 
 /// What is asked of the writer.
 pub(crate) enum Request {
@@ -38,6 +39,8 @@ pub(crate) enum Request {
         room: Vec<Head>,
         answer: oneshot::Sender<Answer<Appended>>,
     },
+    /// To store commits one after the other.
+    AppendInOrder(Part),
     /// To give up what is at positions up to `through`, as agreed while `truncated_through` held.
     Truncate {
         through: u64,
@@ -83,6 +86,8 @@ pub(crate) struct EventWriter {
     /// How far the log is truncated, for readers.
     truncated_through: Arc<AtomicU64>,
     group: Group,
+    /// The part whose commits are being decided.
+    part: Option<StagedPart>,
     /// The heads of the streams that the append at hand names.
     named: Vec<Option<KnownHead>>,
     /// Its lock is held until the last writer has ended.
@@ -91,7 +96,7 @@ pub(crate) struct EventWriter {
 
 /// What is gathered for the next flush.
 #[derive(Default)]
-struct Group {
+pub(crate) struct Group {
     heads: KeyMap<KnownHead>,
     commits: HashSet<IndexKey, BuildHasherDefault<KeyHasher>>,
     entries: Vec<(IndexKey, Slot)>,
@@ -102,6 +107,8 @@ struct Group {
         CommitId,
         Answer<Appended>,
     )>,
+    /// Parts that were decided to their end.
+    parts: Vec<StagedPart>,
 }
 
 impl Group {
@@ -111,27 +118,36 @@ impl Group {
             // Whoever asked may be gone.
             let _ = answer.send(decided);
         }
+        self.parts.drain(..).for_each(StagedPart::answer);
         self.clear();
     }
 
     /// Tells everyone that the group could not be flushed.
     fn refuse(&mut self, error: &FlushError) {
         for (answer, commit_id, _) in self.answers.drain(..) {
-            let refusal = match error {
-                FlushError::NotStored(error) => {
-                    EventLogError::from(error.again()).with("stored", "nothing")
-                }
-                FlushError::Unknown(error) => {
-                    let message = "a flush failed, so the commit may be stored or not, \
-                                   and the store is closed for writing";
-                    EventLogError::unknown(commit_id, message)
-                        .with_source(error.again())
-                        .with_hint("open the store again and ask `resolve` for the commit")
-                }
-            };
-            let _ = answer.send(Err(refusal));
+            let _ = answer.send(Err(Self::refusal(error, commit_id)));
+        }
+        for mut part in self.parts.drain(..) {
+            part.refuse(error);
+            part.answer();
         }
         self.clear();
+    }
+
+    /// What somebody is told whose commit was in a group that could not be flushed.
+    pub(crate) fn refusal(error: &FlushError, commit_id: CommitId) -> EventLogError {
+        match error {
+            FlushError::NotStored(error) => {
+                EventLogError::from(error.again()).with("stored", "nothing")
+            }
+            FlushError::Unknown(error) => {
+                let message = "a flush failed, so the commit may be stored or not, \
+                               and the store is closed for writing";
+                EventLogError::unknown(commit_id, message)
+                    .with_source(error.again())
+                    .with_hint("open the store again and ask `resolve` for the commit")
+            }
+        }
     }
 
     fn clear(&mut self) {
@@ -162,6 +178,7 @@ impl EventWriter {
             state,
             truncated_through,
             group: Group::default(),
+            part: None,
             named: Vec::new(),
             _directory: directory,
         }
@@ -180,6 +197,31 @@ impl EventWriter {
         let decided = self.decide(request, room);
         let staged = (answer, request.commit_id, decided);
         self.group.answers.push(staged);
+    }
+
+    /// Decides commits one after the other, up to the first that can't be stored.
+    fn stage_in_order(&mut self, part: Part) {
+        let request = Arc::clone(&part.request);
+        self.part = StagedPart::begin(part);
+        for commit in &request.commits {
+            // The memory for a group is bounded; and what was stored before is read back, which
+            // takes a flush where it is in this group. A flush that fails ends the part.
+            let full = self.writer.gathered() >= GROUP_BYTES;
+            if full || self.group.commits.contains(&commit.commit_key) {
+                self.commit();
+            }
+            let Some(part) = self.part.as_mut().filter(|part| !part.is_over()) else {
+                break;
+            };
+            let room = part.room();
+            let gathered = self.writer.gathered();
+            let decided = self.decide(commit, room);
+            let staged = self.writer.gathered() > gathered;
+            if let Some(part) = &mut self.part {
+                part.note(decided, staged);
+            }
+        }
+        self.group.parts.extend(self.part.take());
     }
 
     fn decide(&mut self, request: &AppendRequest, room: Vec<Head>) -> Answer<Appended> {
@@ -423,6 +465,7 @@ impl Committer for EventWriter {
                 room,
                 answer,
             } => self.stage(&request, room, answer),
+            Request::AppendInOrder(part) => self.stage_in_order(part),
             Request::Truncate {
                 through,
                 truncated_through,
@@ -452,7 +495,13 @@ impl Committer for EventWriter {
         }
         if let Err(error) = self.writer.flush() {
             group.refuse(&error);
+            if let Some(part) = &mut self.part {
+                part.refuse(&error);
+            }
             return;
+        }
+        if let Some(part) = &mut self.part {
+            part.flushed();
         }
         let cache = &self.heads;
         let heads = group.heads.drain().map(|(key, head)| {
@@ -492,6 +541,7 @@ impl Committer for EventWriter {
         let error = EventLogError::from(EngineError::closed());
         match request {
             Request::Append { answer, .. } => drop(answer.send(Err(error))),
+            Request::AppendInOrder(part) => part.refuse(error),
             Request::Truncate { answer, .. } => drop(answer.send(Err(error))),
             Request::Settle(_) => {} // dropping it tells that it was not done
         }
