@@ -18,6 +18,7 @@
 
 mod aggregate_repository;
 mod append;
+pub mod checkpoint;
 mod error;
 mod event_store;
 mod history;
