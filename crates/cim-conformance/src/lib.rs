@@ -34,6 +34,8 @@ mod bucket;
 pub mod crash;
 mod event_log;
 pub mod fault;
+#[cfg(feature = "foreign-tools")]
+pub mod foreign_tools;
 mod harness;
 pub mod history;
 mod list;

@@ -1,14 +1,13 @@
 //! A client that has never seen this library reads our events: `nats-py` gets the messages, and the
 //! Python package `cloudevents` understands them. Both are pinned in `tests/foreign/requirements.txt`
-//! and live in a virtual environment under the target directory.
+//! and live in a folder of their own under the target directory.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use bytes::Bytes;
+use cim_conformance::foreign_tools::ForeignTools;
 use cim_conformance::nats_server::{ServerSettings, TestServer};
 use cim_store::{
     Append, CausationId, ContentType, Context, CorrelationId, EventCid, EventLog, EventLogExt,
@@ -20,65 +19,19 @@ use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
 const REQUIREMENTS: &str = include_str!("foreign/requirements.txt");
-/// Names the Python to use instead of `python3`.
-const VARIABLE: &str = "CIM_PYTHON";
-const WAYS_OUT: &str = "This test needs Python 3.10 or newer with venv and pip, and a way to PyPI \
-    once. On Debian: apt install python3-venv. Another Python is named in CIM_PYTHON.";
-
-fn run(command: &mut Command, what: &str) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{what}: can't run {command:?}: {error}. {WAYS_OUT}"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{what}: {command:?} ended with {}: {text}\n{WAYS_OUT}",
-        output.status
-    );
-    output
-}
-
-/// A Python that has the packages. What is there and complete is used again.
-fn python() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let tools = target.join("tools");
-    fs::create_dir_all(&tools).unwrap();
-    // Other test processes may be at it, too.
-    let lock = File::create(tools.join("foreign-client.lock")).unwrap();
-    lock.lock().unwrap();
-    let environment = tools.join("foreign-client");
-    let python = environment.join("bin/python");
-    let complete = environment.join("complete.txt");
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == REQUIREMENTS) {
-        return python;
-    }
-    if environment.exists() {
-        fs::remove_dir_all(&environment).unwrap();
-    }
-    let system = std::env::var_os(VARIABLE).unwrap_or_else(|| "python3".into());
-    let mut make = Command::new(system);
-    make.args(["-m", "venv"]).arg(&environment);
-    run(&mut make, "making a virtual environment");
-    let requirements = environment.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).unwrap();
-    let mut install = Command::new(&python);
-    install
-        .args(["-m", "pip", "install", "--quiet", "--no-input"])
-        .args(["--disable-pip-version-check", "--require-hashes", "-r"])
-        .arg(&requirements);
-    run(&mut install, "installing nats-py and cloudevents");
-    fs::write(&complete, REQUIREMENTS).unwrap();
-    python
-}
 
 /// What the foreign client makes of the log.
 fn read_by_others(server: &TestServer, account: &str) -> Vec<Value> {
+    let tools = ForeignTools::of_target(env!("CARGO_TARGET_TMPDIR"));
+    let python = tools
+        .python_packages("foreign-client", REQUIREMENTS)
+        .unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/read_events.py");
-    let mut command = Command::new(python());
-    command
-        .arg(script)
-        .args([&server.url(), account, account, NatsSettings::STREAM]);
-    let output = run(&mut command, "reading the log");
+    let mut command = python.command(script);
+    command.args([&server.url(), account, account, NatsSettings::STREAM]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "reading the log: {said}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
