@@ -71,7 +71,7 @@
 //! | [`event`] | [`DomainEvent`] and its derive: names, schema versions, upcasts |
 //! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
 //! | [`entity`] | [`Entity`]: what has an id |
-//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states |
+//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states; proof of history |
 //! | [`testing`] | `given(…).when(…).then(…)` |
 //! | [`open`](mod@open) | a store by its URL; the only place that names adapters |
 //! | [`store`] | the ports and what crosses them |
@@ -115,6 +115,10 @@ mod guide_to_buckets {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/repositories.md")]
 mod guide_to_repositories {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/verification.md")]
+mod guide_to_verification {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/nats.md")]

@@ -12,6 +12,12 @@
 //! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
 //!
+//! What proves and moves histories as a whole is in modules of its own:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`verification`] | proves that a log holds what was stored, and names what is wrong |
+//!
 //! With the feature `nats` the module `nats` has the same ones under the names `NatsRepository`,
 //! `NatsEventStore`, `NatsSimpleRepository` and `NatsKvRepositoryBuilder`, opened on NATS
 //! JetStream.

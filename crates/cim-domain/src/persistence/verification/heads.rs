@@ -292,10 +292,13 @@ mod tests {
     fn the_text_is_sorted_and_ends_with_its_digest() {
         expect_test::expect![[r#"
             cim-verified-heads 1
-            first bafyreictu6cehkr2w6bqsadmclnliebkuqyqxq5zrpuvdi4sx6dyqfs22u
+            first bafyreifhsn5wjogkuwhqg4q3w25m6xdyzmrv727a44frxbgntfkbiynary
             position 77
             events 1000004
-            sales.order.=C3=A4 1000000 bafyreibyazkmzq4dkwojbhvpbbgm7wgdz6qcpqymwa4wbzsxknpdbq6znm
+            sales.order.=C3=A4 1000000 1000070 bafyreigoy6knr5riu4gqmt2hr33ushvkhaw7nij7dm4dw6izzxohvvncla
+            sales.order.a 1 71 bafyreigks6arfsq3xxfpvqrrwonchxcnu6do76auprhhfomao6c273sixm
+            sales.order.b 3 73 bafyreib6epubmabzlffdhckpmvsodmjuro6xuaei2qwevs3t52xnlhaatu
+            sha256 e8f9666736993021910f9f7d4f415085980ff3b3a7a576269da8244ed796a9b2
         "#]]
         .assert_eq(&text(&sample()));
     }
