@@ -100,6 +100,21 @@ pub fn from_slice<'a, T: Deserialize<'a>>(block: &'a [u8]) -> Result<T, CodecErr
 /// # Errors
 /// [`CodecError::TooLarge`], [`CodecError::TooDeep`] or [`CodecError::NotCanonical`].
 pub fn check(block: &[u8]) -> Result<(), CodecError> {
+    scan(block, &mut |_| ())
+}
+
+/// The CIDs that a block links to, in the order in which they stand there, without decoding the
+/// rest; one that stands there twice comes twice.
+///
+/// # Errors
+/// As [`check`], which is done on the way.
+pub fn links(block: &[u8]) -> Result<Vec<Cid>, CodecError> {
+    let mut links = Vec::new();
+    scan(block, &mut |cid| links.push(cid))?;
+    Ok(links)
+}
+
+fn scan(block: &[u8], on_link: &mut dyn FnMut(Cid)) -> Result<(), CodecError> {
     if block.len() > MAX_LEN {
         return Err(CodecError::TooLarge {
             len: block.len(),
@@ -110,6 +125,7 @@ pub fn check(block: &[u8]) -> Result<(), CodecError> {
         block,
         at: 0,
         open: Vec::new(),
+        on_link,
     }
     .run()
 }
@@ -124,14 +140,15 @@ struct Open<'a> {
 }
 
 /// A walk over the items of a block, with the open containers on a list instead of the stack.
-struct Scan<'a> {
+struct Scan<'a, 'f> {
     block: &'a [u8],
     /// The next byte to read; never beyond the block's end.
     at: usize,
     open: Vec<Open<'a>>,
+    on_link: &'f mut dyn FnMut(Cid),
 }
 
-impl<'a> Scan<'a> {
+impl<'a> Scan<'a, '_> {
     fn run(mut self) -> Result<(), CodecError> {
         loop {
             self.item()?;
@@ -233,7 +250,10 @@ impl<'a> Scan<'a> {
             return Err(fault(at, CborFault::BadLink));
         };
         match Cid::read_bytes(&mut cid) {
-            Ok(_) if cid.is_empty() => Ok(()),
+            Ok(link) if cid.is_empty() => {
+                (self.on_link)(link);
+                Ok(())
+            }
             _ => Err(fault(at, CborFault::BadLink)),
         }
     }

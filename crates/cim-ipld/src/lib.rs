@@ -17,9 +17,12 @@ mod block;
 pub mod car;
 mod cbor;
 mod chain;
+mod codec;
 mod content;
 pub mod dag_cbor;
+pub mod dag_json;
 mod event_cid;
+pub mod raw;
 mod varint;
 
 pub use cid::Cid;
@@ -31,6 +34,9 @@ pub use crate::block::{
 };
 pub use crate::cbor::CborFault;
 pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainLink, ChainVerifier};
+pub use crate::codec::{Codec, CodecFailure, CodecRegistry, DagCbor, DagJson, Raw, RegistryError};
 pub use crate::content::{Block, HashFunction, UnknownHash, VerifyError, cid_of, verify};
+pub use crate::dag_json::{DAG_JSON_CODE, JsonFault};
 pub use crate::event_cid::{CidError, DAG_CBOR_CODE, EventCid, SHA2_256_CODE, cid_of_dag_cbor};
+pub use crate::raw::RAW_CODE;
 pub use crate::varint::VarintFault;

@@ -143,7 +143,7 @@ const REFUSED: &[(&str, &str, usize, CborFault)] = &[
 ];
 
 /// Name, bytes, CID.
-const VALID: &[(&str, &str, &str)] = &[
+pub(crate) const VALID: &[(&str, &str, &str)] = &[
     (
         "array-2",
         "8102",

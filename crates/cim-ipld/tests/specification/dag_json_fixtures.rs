@@ -1,0 +1,370 @@
+//! The DAG-CBOR test vectors in DAG-JSON: what one codec reads, the other writes.
+//!
+//! The CIDs are what the JavaScript reference implementation (`@ipld/dag-json` 11.0.1) makes of the
+//! values in [`VALID`]; the IPLD project publishes the same ones.
+
+use cim_ipld::dag_cbor::{self, Ipld};
+use cim_ipld::{Cid, DAG_JSON_CODE, HashFunction, cid_of, dag_json};
+
+use crate::hex::{from_hex, to_hex};
+use crate::ipld_fixtures::VALID;
+
+#[test]
+fn every_vector_has_a_cid_in_dag_json() {
+    let cbor: Vec<_> = VALID.iter().map(|vector| vector.0).collect();
+    let json: Vec<_> = DAG_JSON.iter().map(|vector| vector.0).collect();
+    assert_eq!(cbor, json);
+}
+
+#[test]
+fn the_same_value_in_dag_json_has_the_published_cid() {
+    for ((name, hex, _), (_, cid)) in VALID.iter().zip(DAG_JSON) {
+        let value: Ipld = dag_cbor::from_slice(&from_hex(hex)).expect(name);
+        let json = dag_json::to_vec(&value).expect(name);
+        assert_eq!(
+            cid_of(DAG_JSON_CODE, HashFunction::Sha2_256, &json),
+            Cid::try_from(*cid).unwrap(),
+            "{name}: {}",
+            String::from_utf8_lossy(&json)
+        );
+    }
+}
+
+#[test]
+fn dag_json_reads_back_and_becomes_the_same_dag_cbor() {
+    for (name, hex, _) in VALID {
+        let value: Ipld = dag_cbor::from_slice(&from_hex(hex)).expect(name);
+        let json = dag_json::encode(&value).expect(name);
+        let again = dag_json::decode(&json).expect(name);
+        assert_eq!(again, value, "{name}");
+        assert_eq!(
+            to_hex(&dag_cbor::to_vec(&again).expect(name)),
+            *hex,
+            "{name}"
+        );
+    }
+}
+
+/// Name, CID.
+const DAG_JSON: &[(&str, &str)] = &[
+    (
+        "array-2",
+        "baguqeeraaoewnxu7nonjagzawtdmvczkiyaj73v6amn2xscc2q3jbqf4eivq",
+    ),
+    (
+        "array-255",
+        "baguqeeraqu2ktsh23n37sd632fp4cmexypune5zki6s23wfygkoemrumjmra",
+    ),
+    (
+        "array-3,4,5,6",
+        "baguqeerazwaj2gukf64chujcb3lhbnndbpx4kssdjcfp4f7pbkkmlrd5ohtq",
+    ),
+    (
+        "array-5-nested",
+        "baguqeera7mqnrv3sxsqeaxf23poe2lyztcxjomr7alr2oapf7slfdrr5ai7q",
+    ),
+    (
+        "array-500",
+        "baguqeeraqjtyxb73lijycba3pidm5fwai4arowgebxo6yd7rdmmdqqwjzqha",
+    ),
+    (
+        "array-6433713753386423",
+        "baguqeerartozez7h34sfzszo3gpcu6mjql5zd57mh6qhmcwf4enmgtukce7q",
+    ),
+    (
+        "array-65536",
+        "baguqeeradd2npofdzz4gl4stit2bkixizy3dlvmqrfbjif3dwc6beh556mbq",
+    ),
+    (
+        "array-9007199254740991",
+        "baguqeeraz4galcrwm4zgvo744npzhwyv3xvbvsaw6ewbtjsun56dragozqoa",
+    ),
+    (
+        "array-empty",
+        "baguqeeraj5j43immfovaya2uxnpzupwl4xwrfk2nryi3vbz4f4irmeqcxfcq",
+    ),
+    (
+        "array-mixed",
+        "baguqeera4iuxsgqusw3ctry362niptivjyio6dxnsn5afctijsahacub2eza",
+    ),
+    (
+        "bytes-a1",
+        "baguqeera2te22lsmu3vdcg54oi6srd7wkuo3h6tmyvswwakaccayyv6m4tza",
+    ),
+    (
+        "bytes-empty",
+        "baguqeerackat3qjvp3wd4jnmm7afadwt2ahpjxqbj7pzxocc4kges5lkkqgq",
+    ),
+    (
+        "cid-QmQg1v4o9xdT3Q14wh4S7dxZkDjyZ9ssFzFzyep1YrVJBY",
+        "baguqeera6yza2lamkvlohaytwwccgqrswciqhuglte7qta4vfjuwia5xkxvq",
+    ),
+    (
+        "cid-QmRgutAxd8t7oGkSm4wmeuByG6M51wcTso6cubDdQtuEfL",
+        "baguqeerahpjisfiuqb5vifrkdpz4yzvhfsdt2agktamof2lvg55zssdclq7a",
+    ),
+    (
+        "cid-QmXg9Pp2ytZ14xgmQjYEiHjVjMFXzCVVEcRTWJBmLgR39V",
+        "baguqeeragkmsqdjvsmershik24tc5kwcgmh6wyahxdzlqi7vrblz4jjsjnfq",
+    ),
+    (
+        "cid-bafkqabiaaebagba",
+        "baguqeerarlku7yrcztgkqfowmc5lzvjnavntg2xuwkr6j5lpczxipwxizmma",
+    ),
+    (
+        "cid-bafkreiebzrnroamgos2adnbpgw5apo3z4iishhbdx77gldnbk57d4zdio4",
+        "baguqeera5c374arbqlbujh5m6goc3fnxmi6y7ksn6mdnbonnakmwvqszxqia",
+    ),
+    (
+        "cid-bafkreifw7plhl6mofk6sfvhnfh64qmkq73oeqwl6sloru6rehaoujituke",
+        "baguqeeraidhbr47r5gvx64lz5rzpi5wcnqavzgeqoycpag2binbbq2htyl7a",
+    ),
+    (
+        "cid-bafyreidj5idub6mapiupjwjsyyxhyhedxycv4vihfsicm2vt46o7morwlm",
+        "baguqeera7sbeilm63szrewp5opgwrnjrae4wzsrnom67vpugro7dgsi2iana",
+    ),
+    (
+        "cid-bafyreiejkvsvdq4smz44yuwhfymcuvqzavveoj2at3utujwqlllspsqr6q",
+        "baguqeeradow3qosni2sx336td3elm77dozktr3rsuemz5mio5s55zmvjk2ia",
+    ),
+    (
+        "cid-bagcqcera73rupyla6bauseyk75rslfys3st25spm75ykhvgusqvv2zfqtucq",
+        "baguqeeraf3abbztiyzwvxvrxz273hx3yo36kifwgiyty5ox4f2zoezvhpz2a",
+    ),
+    (
+        "cid-bagyacvradn6dsgl6sw2jwoh7s3d37hq5wsu7g22wtdwnmaaaaaaaaaaaaaaa",
+        "baguqeera5jiw3keif37pw2bta4s5ayrgn73qt3cyn5l7c7h3p6lvaiifhmea",
+    ),
+    (
+        "cid-bagyqcvraypzcitp3hsbtyyxhfyc3p7i3226lullm2rkzqsqqlhnxus7tqnea",
+        "baguqeeram352tvlwv6ysybxyemcxnnbmcnmp5n5w6xkba5kzssew2ocnhc4a",
+    ),
+    (
+        "cid-bahaacvrabdhd3fzrwaambazyivoiustl2bo2c3rgweo2ug4rogcoz2apaqaa",
+        "baguqeera5iayx6m23rrlvkigcbzjy22mx7uqb6femvf45disg4jszkmehwmq",
+    ),
+    (
+        "cid-bahaacvrasyauh7rmlyrmyc7qzvktjv7x6q2h6ttvei6qon43tl3riaaaaaaa",
+        "baguqeeraqvq6hotrzxlpgarx5am6klvbnzglzu37dzcjenms7megi5ydxlca",
+    ),
+    (
+        "cid-z8mWaJ1dZ9fH5EetPuRsj8jj26pXsgpsr",
+        "baguqeeralmwcgg3knsdtmks5jrpsnbkpzzhourbfcwgpxkxs37syppsw54tq",
+    ),
+    (
+        "cid-zdj7Wd8AMwqnhJGQCbFxBVodGSBG84TM7Hs1rcJuQMwTyfEDS",
+        "baguqeera5oa5xf5w42rgmvkavdpbnt6lhkgmpudiqur6ucwyy7jmfe3fykta",
+    ),
+    (
+        "cid-zdpuAtX7ZibcWdSKQwiDCkPjWwRvtcKCPku9H7LhgA4qJW4Wk",
+        "baguqeera7kdvvxhvje4nflfnecqaxur2qd6hghlkxfhgaz4bbmig5r4itgwq",
+    ),
+    (
+        "false",
+        "baguqeera7s6pczmqrxiyvhsj677spaibo3ny5h3dwq2see3uczsciure7cva",
+    ),
+    (
+        "float--0.5",
+        "baguqeeradmd3bt72bm7vs226asfqcfiwrcdmyumd3viymvnvkfpolxo2y3iq",
+    ),
+    (
+        "float--0.9999999999999999",
+        "baguqeera7g7rcxbk5fadm5g4ecmvllvetuuzrmogxmrmkf32b3wboxlqfpkq",
+    ),
+    (
+        "float--1.1",
+        "baguqeeraop2zowbt65hyvdvn2t4xje3i7b2gkbtydsckfhhjj5ixrtpq5oma",
+    ),
+    (
+        "float--1e-323",
+        "baguqeeracte7heowtgtjzivjekic4rkwan2kii6fmz3enl5i33oafvnwfwyq",
+    ),
+    (
+        "float--8.940696716308594e-8",
+        "baguqeerabhb35s3mtnhsye24f6322jzfiyogcxg5ouxfulwrkrkkvdpwbdqq",
+    ),
+    (
+        "float-0.5",
+        "baguqeera2lf224p7gm66m7ih5rtw4njkw7zyeshlnheuffibk4ramb6fl2ca",
+    ),
+    (
+        "float-0.9999999999999999",
+        "baguqeeraclkrsheftxvmt7xg73fooogsiwf5bbmvd3auq37l3aqmd5qy6fza",
+    ),
+    (
+        "float-1.1",
+        "baguqeerawbpcir3cwhshfpujve4abtb64mthiphmwvmyjpysqe5n3og6m3ia",
+    ),
+    (
+        "float-1.1111111111111112",
+        "baguqeeratkqazgwpbo5npzbafr6wmdgowpy4g633gb5gudyuo3y465bzyqtq",
+    ),
+    (
+        "float-1e-323",
+        "baguqeeralkvxfq2l7znrayirso72iwqx4hi6fq5dmzxvswdeto5n2a55ej5q",
+    ),
+    (
+        "float-8.940696716308594e-8",
+        "baguqeerahgvoivj35tc6ejtkj5jxnbwfe2nwmdhdtdxqqg2qmurlh3qsco5q",
+    ),
+    (
+        "float-82497.63712086187",
+        "baguqeeraf22bm57rmsotbj67zc7x6jx3czxuelemhtjvbpsjmibxjyavbw3q",
+    ),
+    (
+        "float-array_of_specials",
+        "baguqeeranbypiyrspgq3dw6steqf64bal5xbwfmvjvmzydkumusemokp44bq",
+    ),
+    (
+        "int--1",
+        "baguqeeradowwxdhzoey7z2vykq7id53vogk7xmotnm3w52muvuopc5uzyrsa",
+    ),
+    (
+        "int--100",
+        "baguqeeraxfvtantde5ytjeyi7o7f26r7h53czhuph3w5k6c3cp7telqf7woq",
+    ),
+    (
+        "int--11959030306112471732",
+        "baguqeera7wvij7ilupcksz2iuprb3wbcipr5vqzvvzj26psnj2oky6j7spva",
+    ),
+    (
+        "int--256",
+        "baguqeeral3yqlgtwwsyi4myxu7jqc2w23c2vmpesejnjca73w3beym4f6d5a",
+    ),
+    (
+        "int--2784428724",
+        "baguqeera3kxfhk4svgchnaltrgtr6zhqheybpxsptkvf43byc5nht5wgxu2q",
+    ),
+    (
+        "int--3",
+        "baguqeeramfn52f6ckvxyf44ehexkqvl7rteiwa2qdr2z4iyjhkylfknvzvea",
+    ),
+    (
+        "int--501",
+        "baguqeerauj7u5hvh53p5gieuicpcltpkspublw37bztjmmtvsjwta5wso53a",
+    ),
+    (
+        "int--6433713753386424",
+        "baguqeeran4ulgjno74x4h6ltzdg5g4yq7rgc4wnhmqhrs4ae76yibbtdjktq",
+    ),
+    (
+        "int--9007199254740991",
+        "baguqeerajsjturllxdzotcklfufsmsaehhgxfvjpxcrhzp4p27zsh4rmpakq",
+    ),
+    (
+        "int--9007199254740992",
+        "baguqeeraqpqqtp6x7neyjnd2i3zwgyt4ddn327sx4nvqlicm2frngbg7oluq",
+    ),
+    (
+        "int--9007199254740993",
+        "baguqeerapv5k6hghxidzpxmfnypub7e7hxia24fus7rs7nsjh6vklb5zaq2q",
+    ),
+    (
+        "int--9223372036854775808",
+        "baguqeeraqu4gi57tv5d6jiftbdxdwotirxyw5czcfaif3v6u3tkcvgahzn4a",
+    ),
+    (
+        "int-0",
+        "baguqeeral7wowzx7zbxtrwkspbwg22lmphbnxqrz3vhjdndhfhltuj73k7uq",
+    ),
+    (
+        "int-1000000",
+        "baguqeeranthdnwpyvhqvdmiaenfpoxgkrhkvxs4uyfj7kgch3267d444vzcq",
+    ),
+    (
+        "int-11959030306112471731",
+        "baguqeerajogb5uql6gilrcfykgsqh6yjdj65vptw7woitskev6dli6bxohga",
+    ),
+    (
+        "int-18446744073709551615",
+        "baguqeeraftnsmjs3jxdf4o2e22kpcip5nxuzxhslrlt7bdmex6uvg5rvvzbq",
+    ),
+    (
+        "int-2",
+        "baguqeera2rzv4orglylo5yb7lfyyxg25amazyb6yw3cr7eg2hjtg53atvm2q",
+    ),
+    (
+        "int-255",
+        "baguqeerasvllqjezzqfk7bvo47yneu7bprq3p33t2sfcsxzx3ghqrmcp7j7q",
+    ),
+    (
+        "int-2784428723",
+        "baguqeeraqd7q5jz4bytomeikdvakzzt3qbjkcrczafx3gu6s6t2c244goziq",
+    ),
+    (
+        "int-500",
+        "baguqeeraaycm2mjy73wsalxsspqgfwrpi4qpo6qf2jpoanvhuaojz7g5d4fa",
+    ),
+    (
+        "int-6433713753386423",
+        "baguqeerahcqj2m4gchiq7ldwio6lw2js2b5o73th43sw2ulioqxsrlmf5voq",
+    ),
+    (
+        "int-65535",
+        "baguqeera6l4j5xuopvft2isd32q4vfvy5tsw66jychmxbc2kaga37anfaaiq",
+    ),
+    (
+        "int-65536",
+        "baguqeerab4sv5qleqlbuh7ijtouwncddo6f6idobm2tik2y5i4haxsl4y36q",
+    ),
+    (
+        "int-9007199254740991",
+        "baguqeera6qfuepbn3fp7fmxqe7rcechuhdhxequgfzphi2da42ltbde23uta",
+    ),
+    (
+        "int-9223372036854775807",
+        "baguqeerawnfbymfhcx3l7c3siox2p6vyqphdmevxemlrnpolxxazqlq25uuq",
+    ),
+    (
+        "map-1_pair",
+        "baguqeeraafnl2724yv5c3wklowipaswybbbhhec64m7mltv6vzrco2ux7bra",
+    ),
+    (
+        "map-1_pair_rev",
+        "baguqeeracp3z5isr4gpufnhd7pf7kj3g3ye5zqjoaw2w4vziudcg4jkziikq",
+    ),
+    (
+        "map-empty",
+        "baguqeeraiqjw7i2vwntyuekgvulpp2det2kpwt6cd7tx5ayqybqpmhfk76fa",
+    ),
+    (
+        "map-keysort",
+        "baguqeeraiqj4qsbirp34qohua5y4veoy7idxot4yh6r2qghoxisadibfwbgq",
+    ),
+    (
+        "map-nested",
+        "baguqeeraf5gk7lfzh2l2hgbsqiv5z4oj5kxhnv6keki7zvcsont3ejnou4bq",
+    ),
+    (
+        "null",
+        "baguqeeraoqru5gfp45ey7no26hzwvqwxrlgdhfde7fihao4magmjf6mcxefq",
+    ),
+    (
+        "string-Hello world!",
+        "baguqeeratz333n5xwz564v76cckgvqbhly4fqxdirlhehhmw3axl64ocmsla",
+    ),
+    (
+        "string-a",
+        "baguqeeravsgygqv3wi3c2e7quvm2gyq3wqdqce3irfiwjnriuvhx7qz7yq6a",
+    ),
+    (
+        "string-empty",
+        "baguqeerackxdfsy6yawqd3ndlanre7a75y5q3rjvolwwxlzds4q2apmc4eta",
+    ),
+    (
+        "string-Čaues ßvěte!",
+        "baguqeeradlrdqvxqd3cbbbtsmn7n4mpadvtqvcvj2ggkcf6mx76jzsrxzboa",
+    ),
+    (
+        "string-水",
+        "baguqeeramndlngq22zwtjgdxrye2qsdo7k3dltx7clrq566p6jxb5zhgaywq",
+    ),
+    (
+        "string-𐅑",
+        "baguqeerakloumxm3cyyspmsadsj7edgbvpgttahpjgcfpqxpliq4hryzrxgq",
+    ),
+    (
+        "true",
+        "baguqeeraww7kig3mmi7xycprx4snzlsy5ovtydg5scwzm26ehjc3isdh4evq",
+    ),
+];
