@@ -11,6 +11,7 @@
 )]
 
 mod appends;
+mod bulk;
 mod child;
 mod machine;
 mod measure;
@@ -73,6 +74,9 @@ fn run(options: &Options) -> Result<()> {
     }
     if options.wants(Section::Reads) {
         runtime.block_on(reads::run(options, &data.0, &mut report))?;
+    }
+    if options.wants(Section::Bulk) {
+        runtime.block_on(bulk::run(options, &data.0, &mut report))?;
     }
     if options.wants(Section::Scale) {
         runtime.block_on(scale::run(options, &data.0, &mut report))?;

@@ -11,7 +11,7 @@ Measures the embedded store and prints one table.
   cargo xtask bench [--quick] [-- OPTIONS]
 
   --quick          one short round of everything, without the 10 M events
-  --only SECTIONS  of appends,reads,scale, with commas between
+  --only SECTIONS  of appends,reads,bulk,scale, with commas between
   --appends CELLS  of 1x1,16x1,64x1,256x1,1x10,64x10: callers x events per call
   --without-raw    appends without the raw limits, to look at with a profiler
   --rounds N       rounds of every measurement (3; with --quick 1)
@@ -23,6 +23,7 @@ Measures the embedded store and prints one table.
 pub(crate) enum Section {
     Appends,
     Reads,
+    Bulk,
     Scale,
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Comma
                     only.push(match name {
                         "appends" => Section::Appends,
                         "reads" => Section::Reads,
+                        "bulk" => Section::Bulk,
                         "scale" => Section::Scale,
                         other => return Err(format!("there is no section `{other}`").into()),
                     });

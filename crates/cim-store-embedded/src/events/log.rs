@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use cim_store::examination::by_reading;
 use cim_store::{
     Append, Appended, AppendedInOrder, ArchiveDigester, Clock, CommitId, Context, Durability,
     EventFilter, EventLog, EventLogError, EventStream, Examination, Head, HeadStream, IdGenerator,
@@ -15,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::EngineError;
+use crate::events::examination::Examiner;
 use crate::events::head_cache::HeadCache;
 use crate::events::in_order::append_in_order;
 use crate::events::log_read::{LogRead, Yielding, check_not_given_up};
@@ -135,7 +135,7 @@ impl EmbeddedLog {
         })
     }
 
-    fn truncated_through(&self) -> u64 {
+    pub(crate) fn truncated_through(&self) -> u64 {
         self.truncated_through.load(Ordering::Acquire)
     }
 
@@ -219,7 +219,8 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
-        by_reading(self, ctx, after).await
+        self.check(ctx, "the examination")?;
+        Ok(Examiner::of_log(self, after).into_examination())
     }
 
     async fn read_stream(

@@ -134,14 +134,15 @@ impl LogRead {
     }
 }
 
-struct Start {
-    place: Place,
+/// Where a read begins.
+pub(crate) struct Start {
+    pub(crate) place: Place,
     /// The position before the first one there.
-    before: u64,
+    pub(crate) before: u64,
 }
 
 /// The nearest known place at or before the first event that is wanted.
-fn find_start(
+pub(crate) fn find_start(
     segments: &[Arc<Segment>],
     filter: &EventFilter,
     after: u64,
@@ -176,6 +177,22 @@ fn find_start(
                 place: segment.place(FIRST_OFFSET),
                 before: segment.header.first_sequence - 1,
             },
+        },
+    )
+}
+
+/// The beginning of the segment with the first event after a position.
+pub(crate) fn segment_start(segments: &[Arc<Segment>], after: u64) -> Start {
+    let begins = |segment: &Arc<Segment>| segment.header.first_sequence <= after.saturating_add(1);
+    let at = segments.partition_point(begins).max(1) - 1;
+    segments.get(at).map_or(
+        Start {
+            place: Place::NONE,
+            before: 0,
+        },
+        |segment| Start {
+            place: segment.place(FIRST_OFFSET),
+            before: segment.header.first_sequence.saturating_sub(1),
         },
     )
 }

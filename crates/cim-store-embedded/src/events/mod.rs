@@ -2,6 +2,7 @@
 
 pub(crate) mod catch_up;
 pub(crate) mod commits;
+pub(crate) mod examination;
 pub(crate) mod head_cache;
 pub(crate) mod in_order;
 pub(crate) mod log;

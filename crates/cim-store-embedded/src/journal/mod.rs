@@ -9,6 +9,7 @@ pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod survey;
 pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};

@@ -195,6 +195,11 @@ pub(crate) fn read_header(bytes: &[u8], place: Place, salt: Salt) -> Result<Head
     Ok(header)
 }
 
+/// Whether a record may begin with these bytes.
+pub(crate) fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
 /// Reads and checks the whole record that belongs at `place`; also returns its body.
 pub(crate) fn read_record(
     bytes: &[u8],
