@@ -297,8 +297,8 @@ impl Api {
                 .decode(text.as_bytes())
                 .map_err(|error| malformed(error.to_string()))
         };
-        let headers =
-            String::from_utf8(decode(&raw.hdrs)?).map_err(|error| malformed(error.to_string()))?;
+        // Nothing of the log's own has other bytes; what has is seen where it is read.
+        let headers = String::from_utf8_lossy(&decode(&raw.hdrs)?).into_owned();
         Ok(Some(StoredMessage {
             sequence: raw.seq,
             stored_at: raw.time.parse().map_err(|_| malformed(raw.time.clone()))?,

@@ -100,12 +100,17 @@ impl Session {
         self.highest.fetch_max(sequence, Ordering::AcqRel);
     }
 
+    /// The last position of the log that this process was told of; 0 where it was of none.
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest.load(Ordering::Acquire)
+    }
+
     /// Checks, once after the connection was made again, that the log still has what this process
     /// knows of: a server that lost its latest messages would take events behind a gap. Heads that
     /// are remembered can't be believed any more then.
     pub(crate) async fn check_kept(&self, budget: &Budget) -> Result<(), EventLogError> {
         let epoch = *self.epoch.borrow();
-        let highest = self.highest.load(Ordering::Acquire);
+        let highest = self.highest();
         if highest == 0 {
             self.compared.store(epoch, Ordering::Release);
         }

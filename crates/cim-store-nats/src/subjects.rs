@@ -86,6 +86,21 @@ pub(crate) fn parse_event(subject: &str) -> Option<EventSubject<'_>> {
     })
 }
 
+/// Whether a subject is that of the mark of a commit, or of the carrier of a check.
+pub(crate) fn is_mark_or_check(subject: &str) -> bool {
+    let is_id = |token: &str| {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        token.len() == 32 && token.bytes().all(digit)
+    };
+    if let Some(id) = subject.strip_prefix("cim.commits.") {
+        return is_id(id);
+    }
+    let check = subject.strip_prefix("cim.checks.");
+    check
+        .and_then(|check| check.split_once('.'))
+        .is_some_and(|(id, number)| is_id(id) && number.parse::<u64>().is_ok())
+}
+
 /// Whether a token is this type, escaped. Most types need no escapes.
 pub(crate) fn is_type(token: &str, event_type: &str) -> bool {
     (token == event_type && !token.contains('='))
@@ -161,6 +176,18 @@ mod tests {
         ] {
             assert_eq!(parse_event(subject), None, "{subject}");
         }
+    }
+
+    #[test]
+    fn marks_and_checks_are_told_from_what_others_put_there() {
+        let id = CommitId::from_bytes([0xab; 16]);
+        assert!(is_mark_or_check(&commit(id)));
+        assert!(is_mark_or_check(&check(id, 12)));
+        for subject in ["cim.commits.x", "cim.checks.x.0", "cim.events.a.b.c.d.1"] {
+            assert!(!is_mark_or_check(subject), "{subject}");
+        }
+        assert!(!is_mark_or_check(&format!("{}.x", commit(id))));
+        assert!(!is_mark_or_check(&commit(id).to_uppercase()));
     }
 
     #[test]

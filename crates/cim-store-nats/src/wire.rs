@@ -8,7 +8,7 @@ mod decode;
 mod encode;
 pub(crate) mod percent;
 
-pub(crate) use decode::{Arrived, commit_of, decode_event};
+pub(crate) use decode::{Arrived, commit_of, decode_event, examine_event};
 pub(crate) use encode::{BatchPlace, Encoded, encode_event, guard};
 
 /// The names of the headers.

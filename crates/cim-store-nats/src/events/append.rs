@@ -34,9 +34,7 @@ pub(super) async fn append(
     staging::check_append(&append, &log.session.limits)?;
     let settings = &log.session.settings;
     let commit_id = staging::complete(&mut append, ctx, &*settings.clock, &*settings.ids);
-    // A fresh id that says its own time can be found by it; every other one is marked, so that it
-    // is found, and stored once, whenever it was used.
-    let marked = !append.fresh || !commits::tells_its_time(log, commit_id);
+    let marked = needs_mark(log, &append, commit_id);
     if append.event_count() == 0 {
         if !append.fresh
             && let Some(stored) = commits::find(log, commit_id, budget).await?
@@ -170,12 +168,12 @@ impl Attempts<'_> {
         &mut self,
         heads: &[Option<Head>],
     ) -> Result<Result<Appended, Outcome>, EventLogError> {
-        let mut made = self.make(heads, self.marked)?;
+        let mut made = self.messages(heads, self.marked)?;
         if made.messages.len() > BATCH_MESSAGES {
             if !self.mark_ahead().await? {
                 return Ok(Err(Outcome::Taken));
             }
-            made = self.make(heads, false)?;
+            made = self.messages(heads, false)?;
         }
         self.log.session.check_kept(self.budget).await?;
         self.slot = made.first_slot.clone();
@@ -205,17 +203,8 @@ impl Attempts<'_> {
         }))
     }
 
-    fn make(&self, heads: &[Option<Head>], marked: bool) -> Result<Messages, EventLogError> {
-        let expectations = self.append.expectations();
-        let known: Vec<Known<'_>> = expectations
-            .zip(heads)
-            .map(|((stream, expected), head)| Known {
-                stream,
-                expected,
-                head: head.as_ref(),
-            })
-            .collect();
-        messages(self.append, self.commit_id, self.ctx, &known, marked)
+    fn messages(&self, heads: &[Option<Head>], marked: bool) -> Result<Messages, EventLogError> {
+        make(self.append, self.commit_id, self.ctx, heads, marked)
     }
 
     /// Where the commit's mark has no room in its batch, stores it before. Says `false` where the
@@ -336,15 +325,7 @@ impl Attempts<'_> {
             let mut unknown = Vec::new();
             for (at, (stream, expected)) in self.append.expectations().enumerate() {
                 let head = self.log.heads.get(stream);
-                let usable = match (expected, &head) {
-                    // Nothing has to be known of a stream that must not exist: its first place
-                    // must be empty.
-                    (ExpectedVersion::Exact(Version::NONE), None) => true,
-                    (ExpectedVersion::Exact(version), Some(head)) => head.version == version,
-                    (ExpectedVersion::Any | ExpectedVersion::Exists, Some(_)) => true,
-                    _ => false,
-                };
-                if !usable {
+                if !is_usable(expected, head.as_ref()) {
                     unknown.push(at);
                 }
                 heads.push(head);
@@ -379,8 +360,7 @@ impl Attempts<'_> {
                 if let Some(slot) = &self.slot {
                     self.log.unanswered.note(self.commit_id, slot.clone());
                 }
-                let what = "no server said whether the commit was stored";
-                EventLogError::unknown(self.commit_id, what).with_source(lost.clone())
+                unknown(self.commit_id).with_source(lost.clone())
             }
             None if self.log.session.is_closed() => crate::error::closed(),
             None => EventLogError::unavailable(
@@ -391,8 +371,51 @@ impl Attempts<'_> {
     }
 }
 
+/// The commit was sent, and nobody said what became of it.
+pub(super) fn unknown(commit_id: CommitId) -> EventLogError {
+    EventLogError::unknown(commit_id, "no server said whether the commit was stored")
+}
+
+/// The messages of an append that was completed, where these are the heads of the streams that it
+/// names, in its order.
+pub(super) fn make(
+    append: &Append,
+    commit_id: CommitId,
+    ctx: &Context,
+    heads: &[Option<Head>],
+    marked: bool,
+) -> Result<Messages, EventLogError> {
+    let known: Vec<Known<'_>> = append
+        .expectations()
+        .zip(heads)
+        .map(|((stream, expected), head)| Known {
+            stream,
+            expected,
+            head: head.as_ref(),
+        })
+        .collect();
+    messages(append, commit_id, ctx, &known, marked)
+}
+
+/// Whether a commit goes with a mark. A fresh id that says its own time can be found by it; every
+/// other one is marked, so that it is found, and stored once, whenever it was used.
+pub(super) fn needs_mark(log: &SharedLog, append: &Append, commit_id: CommitId) -> bool {
+    !append.fresh || !commits::tells_its_time(log, commit_id)
+}
+
+/// Whether a head that is remembered is enough to append against.
+pub(super) fn is_usable(expected: ExpectedVersion, head: Option<&Head>) -> bool {
+    match (expected, head) {
+        // Nothing has to be known of a stream that must not exist: its first place must be empty.
+        (ExpectedVersion::Exact(Version::NONE), None) => true,
+        (ExpectedVersion::Exact(version), Some(head)) => head.version == version,
+        (ExpectedVersion::Any | ExpectedVersion::Exists, Some(_)) => true,
+        _ => false,
+    }
+}
+
 /// The first expectation that does not hold.
-fn unmet(append: &Append, heads: &[Option<Head>]) -> Option<EventLogError> {
+pub(super) fn unmet(append: &Append, heads: &[Option<Head>]) -> Option<EventLogError> {
     append
         .expectations()
         .zip(heads)
@@ -404,7 +427,7 @@ fn unmet(append: &Append, heads: &[Option<Head>]) -> Option<EventLogError> {
 }
 
 /// The heads of streams, in their order.
-async fn read_heads(
+pub(super) async fn read_heads(
     log: &SharedLog,
     streams: Vec<StreamId>,
     budget: &Budget,
@@ -420,7 +443,10 @@ async fn read_heads(
 }
 
 /// Refuses a message that the server would not take.
-fn check_size(message: &super::messages::Outgoing, largest: usize) -> Result<(), EventLogError> {
+pub(super) fn check_size(
+    message: &super::messages::Outgoing,
+    largest: usize,
+) -> Result<(), EventLogError> {
     if message.payload.len() + MOST_HEADERS <= largest {
         return Ok(());
     }

@@ -115,12 +115,18 @@ pub(super) async fn find(
     if let Some(stored) = find_marked(log, id, budget).await? {
         return Ok(Some(stored));
     }
-    let Some(time) = time_of(id) else {
+    let Some((from, until)) = stored_between(id) else {
         return Ok(None);
     };
-    let from = Timestamp::from_micros(time.as_micros().saturating_sub_unsigned(micros(BEFORE)));
-    let until = time.saturating_add(BEHIND);
     search(log, id, Start::Time(from), Some(until), budget).await
+}
+
+/// When, in the server's time, a commit with this id must have been stored if it has no mark;
+/// `None` where it has one if it was stored.
+pub(super) fn stored_between(id: CommitId) -> Option<(Timestamp, Timestamp)> {
+    let time = time_of(id)?;
+    let from = Timestamp::from_micros(time.as_micros().saturating_sub_unsigned(micros(BEFORE)));
+    Some((from, time.saturating_add(BEHIND)))
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -210,11 +216,41 @@ async fn search(
     until: Option<Timestamp>,
     budget: &Budget,
 ) -> Result<Option<StoredCommit>, EventLogError> {
-    let Some(end) = log.end(budget).await? else {
+    let mut found = None;
+    let looked = scan(log, start, until, budget, |seq, commit| {
+        let is_this = commit == Some(id);
+        found = is_this.then_some(seq);
+        is_this
+    });
+    let through = looked.await.map_err(|error| error.with("commit", id))?;
+    let Some(seq) = found else {
         return Ok(None);
     };
+    let Some(event) = log.get(&Get::Sequence { seq }, budget).await? else {
+        return Err(ended_early(seq - 1, through));
+    };
+    let event = super::heads::event_of(&event)?;
+    read(log, &event, budget).await.map(Some)
+}
+
+/// Shows the commits of events in a part of the log: from `start` to the end as it is now, or to
+/// the first event that was stored after `until`. `visit` is given an event's position and commit,
+/// and says whether that is enough.
+///
+/// Returns the position up to which everything was shown; the largest there is, where nothing that
+/// comes can have been stored by `until`.
+pub(super) async fn scan(
+    log: &SharedLog,
+    start: Start,
+    until: Option<Timestamp>,
+    budget: &Budget,
+    mut visit: impl FnMut(u64, Option<CommitId>) -> bool,
+) -> Result<u64, EventLogError> {
+    let Some(end) = log.end(budget).await? else {
+        return Ok(0);
+    };
     if end.is_before(start) {
-        return Ok(None);
+        return Ok(end.sequence);
     }
     let following = Following {
         stream: log.session.log_stream().to_owned(),
@@ -231,27 +267,21 @@ async fn search(
         let Some(delivered) = follower.next(limit).await.map_err(report)? else {
             return Err(EventLogError::unavailable(
                 "the time was over before the log was searched for the commit",
-            )
-            .with("commit", id));
+            ));
         };
         reached = delivered.sequence;
         waiting = delivered.pending;
         if delivered.sequence > end.sequence {
             break;
         }
-        if commit_of(headers(&delivered.message)) == Some(id) {
-            let seq = delivered.sequence;
-            let Some(event) = log.get(&Get::Sequence { seq }, budget).await? else {
-                return Err(ended_early(seq - 1, end.sequence));
-            };
-            let event = super::heads::event_of(&event)?;
-            return read(log, &event, budget).await.map(Some);
+        if visit(reached, commit_of(headers(&delivered.message))) {
+            return Ok(reached);
         }
         if until.is_some_and(|until| delivered.stored_at > until) {
-            break;
+            return Ok(u64::MAX);
         }
     }
-    Ok(None)
+    Ok(end.sequence)
 }
 
 /// The commit that an event belongs to: its events stand next to each other.

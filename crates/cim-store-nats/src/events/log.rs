@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cim_store::examination::by_reading;
-use cim_store::ordered::one_by_one;
 use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, Durability, EventFilter, EventLog,
     EventLogError, EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats,
@@ -15,7 +13,7 @@ use cim_store::{
 use super::head_cache::HeadCache;
 use super::publish::Publisher;
 use super::unanswered::Unanswered;
-use super::{append, commits, log_read, stream_read, streams, subscription};
+use super::{append, commits, examine, in_order, log_read, stream_read, streams, subscription};
 use crate::session::Session;
 
 /// The log of a store on NATS. Clones are the same log.
@@ -55,11 +53,11 @@ impl EventLog for NatsLog {
     }
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
-        one_by_one(self, ctx, commits).await
+        in_order::append_in_order(&self.shared, ctx, commits).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
-        by_reading(self, ctx, after).await
+        examine::examine(self.shared.clone(), ctx.clone(), after).await
     }
 
     async fn read_stream(

@@ -55,10 +55,14 @@ impl End {
         filters
     }
 
-    /// Whether nothing was stored since the time at which to begin. A consumer that begins behind
-    /// the end would wait for what is not there yet.
+    /// Whether nothing stands where to begin, or behind it. A consumer that begins behind the end
+    /// would wait for what is not there yet.
     pub(super) fn is_before(&self, start: Start) -> bool {
-        matches!(start, Start::Time(from) if self.stored_at < from)
+        match start {
+            Start::Time(from) => self.stored_at < from,
+            Start::Sequence(from) => self.sequence < from,
+            Start::LastOfEach => false,
+        }
     }
 
     fn is_meant(&self, meant: &str) -> bool {

@@ -1,5 +1,6 @@
 //! From a message back to its event. What can't have been written by this adapter, or was changed
-//! since, is damage that names the message, never skipped.
+//! since, is damage that names the message, never skipped. Whoever examines the log gets what is
+//! there, as long as it can be read at all.
 
 use std::str::FromStr;
 
@@ -7,13 +8,17 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use cim_store::staging;
 use cim_store::{
-    CausationId, CommitId, ContentType, CorrelationId, EventCid, EventId, EventLogError, EventType,
-    Metadata, Position, Principal, RecordedEvent, SchemaVersion, StreamId, Timestamp, TraceParent,
+    CausationId, CommitId, ContentType, CorrelationId, Damage, EventCid, EventId, EventLogError,
+    EventType, ExaminedEvent, Metadata, Position, Principal, RecordedEvent, SchemaVersion,
+    StreamId, Timestamp, TraceParent, Version,
 };
 
 use super::encode::BLOCK;
 use super::{header, percent};
-use crate::subjects;
+use crate::subjects::{self, EventSubject};
+
+/// More than what most events say besides their payload.
+const SMALL_BLOCK: usize = 640;
 
 /// A message as it came from a JetStream stream.
 #[derive(Clone, Debug)]
@@ -170,149 +175,275 @@ pub(crate) fn decode_event<'a>(
     Ok(event)
 }
 
+/// What a message holds, as it stands there: filed under what its subject says, with the block that
+/// its headers and its body make. Nothing is compared with a CID, and what the headers say of stream
+/// and version is not compared with the subject.
+///
+/// # Errors
+/// Where it is no event: the damage, which names the message and what is wrong.
+pub(crate) fn examine_event<'a>(
+    message: Arrived<'a, impl Iterator<Item = (&'a str, &'a str)>>,
+) -> Result<ExaminedEvent, Damage> {
+    let (subject, sequence) = (message.subject, message.sequence);
+    let position = Position::new(sequence);
+    let place = subjects::parse_event(subject);
+    let stream = place
+        .as_ref()
+        .and_then(|place| StreamId::parse(place.stream.to_owned()).ok());
+    let version = place.as_ref().map(|place| place.version);
+    let damage = |what: &str| Damage {
+        position: Some(position),
+        stream: stream.clone(),
+        version: version.filter(|_| stream.is_some()),
+        missing: false,
+        message: format!(
+            "the message at position {sequence} is not an event as it was stored: wrong is {what} \
+             (subject {subject})"
+        ),
+    };
+    let (Some(place), Some(filed)) = (&place, &stream) else {
+        return Err(damage("the subject"));
+    };
+    let stored_at = message.stored_at;
+    let (cid, block) = block_of(message, place, filed).map_err(|Wrong(what)| damage(what))?;
+    Ok(ExaminedEvent {
+        position,
+        stored_at,
+        stream: filed.clone(),
+        version: place.version,
+        cid,
+        block,
+    })
+}
+
+/// The CID that a message says, and the block that it makes.
+fn block_of<'a>(
+    message: Arrived<'a, impl Iterator<Item = (&'a str, &'a str)>>,
+    place: &EventSubject<'_>,
+    filed: &StreamId,
+) -> Result<(EventCid, Bytes), Wrong> {
+    let found = Found::collect(message.headers);
+    let stream = match found.is_about(filed) {
+        Ok(()) => filed.clone(),
+        Err(_) => found.stream()?,
+    };
+    let version = Version::new(read(header::STREAM_VERSION, found.version)?);
+    // Another event than the one that is filed here is handed out, whatever its type: it says itself
+    // where it belongs.
+    let place = Some(place).filter(|place| stream == *filed && version == place.version);
+    let cid: EventCid = read(header::CID, found.cid)?;
+    let (sequence, stored_at) = (message.sequence, message.stored_at);
+    if found.body == Some(BLOCK) {
+        found.is_cloud_event()?;
+        let position = Position::new(sequence);
+        // One that can't be read is handed out as well: it can't have the CID.
+        if let Ok(event) = staging::decode_event(&message.payload, cid, position, stored_at) {
+            found.event_type(place)?;
+            found.agrees(&event, &stream)?;
+        }
+        return Ok((cid, message.payload));
+    }
+    let mut block = Vec::with_capacity(message.payload.len() + SMALL_BLOCK);
+    let event = found.event(
+        (place, stream, version),
+        message.payload,
+        (sequence, stored_at),
+    )?;
+    event.block().encode_into(&mut block);
+    Ok((cid, block.into()))
+}
+
 fn decode<'a>(
     message: Arrived<'a, impl Iterator<Item = (&'a str, &'a str)>>,
 ) -> Result<RecordedEvent, Wrong> {
     let place = subjects::parse_event(message.subject).ok_or(Wrong("subject"))?;
     let found = Found::collect(message.headers);
-    if found.spec_version != Some("1.0") {
-        return Err(Wrong(header::SPEC_VERSION));
-    }
     let stream = StreamId::parse(place.stream.to_owned()).map_err(|_| Wrong("subject"))?;
-    let source = found.source.and_then(|source| source.strip_prefix('/'));
-    if source.and_then(|source| source.split_once('/'))
-        != Some((stream.context(), stream.aggregate()))
-    {
-        return Err(Wrong(header::SOURCE));
-    }
-    if found.subject != Some(stream.id()) {
-        return Err(Wrong(header::SUBJECT));
-    }
-    let event_type =
-        EventType::new(text(header::TYPE, found.event_type)?).map_err(|_| Wrong(header::TYPE))?;
-    if !subjects::is_type(place.event_type, event_type.as_str()) {
-        return Err(Wrong(header::TYPE));
-    }
+    found.is_about(&stream)?;
     let version: u64 = read(header::STREAM_VERSION, found.version)?;
     if version != place.version.get() {
         return Err(Wrong(header::STREAM_VERSION));
     }
-    if let Some(body) = found.body {
-        return match body {
-            BLOCK => decode_block(
-                &found,
-                message.payload,
-                message.sequence,
-                message.stored_at,
-                stream,
-            ),
-            _ => Err(Wrong(header::BODY)),
-        };
-    }
-    let commit_index: u32 = read(header::COMMIT_INDEX, found.index)?;
-    let commit_count: u32 = read(header::COMMIT_COUNT, found.count)?;
-    if commit_index >= commit_count {
-        return Err(Wrong(header::COMMIT_INDEX));
-    }
-    let schema_version: u32 = read(header::SCHEMA_VERSION, found.schema_version)?;
-    let principal = found.principal.map(|value| {
-        Principal::new(text(header::PRINCIPAL, Some(value))?).map_err(|_| Wrong(header::PRINCIPAL))
-    });
-    let trace = found.trace.map(|value| {
-        TraceParent::new(text(header::TRACE, Some(value))?).map_err(|_| Wrong(header::TRACE))
-    });
-    Ok(RecordedEvent {
-        id: read::<EventId>(header::ID, found.id)?,
-        stream,
-        version: place.version,
-        position: Position::new(message.sequence),
-        event_type,
-        schema_version: SchemaVersion::new(schema_version).ok_or(Wrong(header::SCHEMA_VERSION))?,
-        time: found.time()?,
-        stored_at: message.stored_at,
-        content_type: match found.content_type {
-            Some("application/json") => ContentType::JSON,
-            Some(other) => {
-                ContentType::new(other.to_owned()).map_err(|_| Wrong(header::CONTENT_TYPE))?
-            }
-            None => return Err(Wrong(header::CONTENT_TYPE)),
-        },
-        payload: message.payload,
-        metadata: found.metadata()?,
-        commit_id: read(header::COMMIT, found.commit)?,
-        commit_index,
-        commit_count,
-        correlation_id: optional::<CorrelationId>(header::CORRELATION, found.correlation)?,
-        causation_id: optional::<CausationId>(header::CAUSATION, found.causation)?,
-        principal: principal.transpose()?,
-        trace: trace.transpose()?,
-        cid: read(header::CID, found.cid)?,
-        previous: optional::<EventCid>(header::PREVIOUS, found.previous)?,
-    })
+    found.event(
+        (Some(&place), stream, place.version),
+        message.payload,
+        (message.sequence, message.stored_at),
+    )
 }
 
-/// An event whose body is its block. What the headers say of it must be what the block says.
-fn decode_block(
-    found: &Found<'_>,
-    block: Bytes,
-    sequence: u64,
-    stored_at: Timestamp,
-    stream: StreamId,
-) -> Result<RecordedEvent, Wrong> {
-    let cid: EventCid = read(header::CID, found.cid)?;
-    let position = Position::new(sequence);
-    let event = staging::decode_event(&block, cid, position, stored_at)
-        .map_err(|_| Wrong("the block in its body"))?;
-    let is = |said: Option<&str>, value: &dyn ToString| said == Some(&value.to_string());
-    let same = |said: Option<&str>, value: Option<String>| said == value.as_deref();
-    let text = |said: Option<&str>, value: Option<&str>| {
-        said.and_then(percent::decode).as_deref() == value
-    };
-    let said: [(&'static str, bool); 14] = [
-        ("subject", event.stream == stream),
-        (header::STREAM_VERSION, is(found.version, &event.version)),
-        (header::ID, is(found.id, &event.id)),
-        (
-            header::TYPE,
-            text(found.event_type, Some(event.event_type.as_str())),
-        ),
-        (header::COMMIT, is(found.commit, &event.commit_id)),
-        (header::COMMIT_INDEX, is(found.index, &event.commit_index)),
-        (header::COMMIT_COUNT, is(found.count, &event.commit_count)),
-        (
-            header::SCHEMA_VERSION,
-            is(found.schema_version, &event.schema_version),
-        ),
-        (header::TIME, found.time()? == event.time),
-        (
-            header::PREVIOUS,
-            same(found.previous, event.previous.map(|cid| cid.to_string())),
-        ),
-        (
-            header::CORRELATION,
-            same(
-                found.correlation,
-                event.correlation_id.map(|id| id.to_string()),
+impl Found<'_> {
+    /// Checks that the headers are about this stream.
+    fn is_about(&self, stream: &StreamId) -> Result<(), Wrong> {
+        if self.aggregate() != Some((stream.context(), stream.aggregate())) {
+            return Err(Wrong(header::SOURCE));
+        }
+        if self.subject != Some(stream.id()) {
+            return Err(Wrong(header::SUBJECT));
+        }
+        Ok(())
+    }
+
+    fn aggregate(&self) -> Option<(&str, &str)> {
+        self.source?.strip_prefix('/')?.split_once('/')
+    }
+
+    /// The stream that the headers are about.
+    fn stream(&self) -> Result<StreamId, Wrong> {
+        let (context, aggregate) = self.aggregate().ok_or(Wrong(header::SOURCE))?;
+        let id = self.subject.ok_or(Wrong(header::SUBJECT))?;
+        let name = [context, aggregate, id].join(".");
+        StreamId::parse(name).map_err(|_| Wrong(header::SUBJECT))
+    }
+
+    fn is_cloud_event(&self) -> Result<(), Wrong> {
+        if self.spec_version == Some("1.0") {
+            return Ok(());
+        }
+        Err(Wrong(header::SPEC_VERSION))
+    }
+
+    /// The type, which the subject says, too.
+    fn event_type(&self, place: Option<&EventSubject<'_>>) -> Result<EventType, Wrong> {
+        let wrong = || Wrong(header::TYPE);
+        let event_type =
+            EventType::new(text(header::TYPE, self.event_type)?).map_err(|_| wrong())?;
+        let is_type =
+            |place: &EventSubject<'_>| subjects::is_type(place.event_type, event_type.as_str());
+        if place.is_none_or(is_type) {
+            Ok(event_type)
+        } else {
+            Err(wrong())
+        }
+    }
+
+    /// The event of this stream and version that the headers and the body make.
+    fn event(
+        &self,
+        (place, stream, version): (Option<&EventSubject<'_>>, StreamId, Version),
+        payload: Bytes,
+        (sequence, stored_at): (u64, Timestamp),
+    ) -> Result<RecordedEvent, Wrong> {
+        self.is_cloud_event()?;
+        let event_type = self.event_type(place)?;
+        if let Some(body) = self.body {
+            return match body {
+                BLOCK => self.event_of_block(payload, sequence, stored_at, &stream),
+                _ => Err(Wrong(header::BODY)),
+            };
+        }
+        let commit_index: u32 = read(header::COMMIT_INDEX, self.index)?;
+        let commit_count: u32 = read(header::COMMIT_COUNT, self.count)?;
+        if commit_index >= commit_count {
+            return Err(Wrong(header::COMMIT_INDEX));
+        }
+        let schema_version: u32 = read(header::SCHEMA_VERSION, self.schema_version)?;
+        let principal = self.principal.map(|value| {
+            Principal::new(text(header::PRINCIPAL, Some(value))?)
+                .map_err(|_| Wrong(header::PRINCIPAL))
+        });
+        let trace = self.trace.map(|value| {
+            TraceParent::new(text(header::TRACE, Some(value))?).map_err(|_| Wrong(header::TRACE))
+        });
+        Ok(RecordedEvent {
+            id: read::<EventId>(header::ID, self.id)?,
+            stream,
+            version,
+            position: Position::new(sequence),
+            event_type,
+            schema_version: SchemaVersion::new(schema_version)
+                .ok_or(Wrong(header::SCHEMA_VERSION))?,
+            time: self.time()?,
+            stored_at: stored_at,
+            content_type: match self.content_type {
+                Some("application/json") => ContentType::JSON,
+                Some(other) => {
+                    ContentType::new(other.to_owned()).map_err(|_| Wrong(header::CONTENT_TYPE))?
+                }
+                None => return Err(Wrong(header::CONTENT_TYPE)),
+            },
+            payload: payload,
+            metadata: self.metadata()?,
+            commit_id: read(header::COMMIT, self.commit)?,
+            commit_index,
+            commit_count,
+            correlation_id: optional::<CorrelationId>(header::CORRELATION, self.correlation)?,
+            causation_id: optional::<CausationId>(header::CAUSATION, self.causation)?,
+            principal: principal.transpose()?,
+            trace: trace.transpose()?,
+            cid: read(header::CID, self.cid)?,
+            previous: optional::<EventCid>(header::PREVIOUS, self.previous)?,
+        })
+    }
+
+    /// An event whose body is its block. What the headers say of it must be what the block says.
+    fn event_of_block(
+        &self,
+        block: Bytes,
+        sequence: u64,
+        stored_at: Timestamp,
+        stream: &StreamId,
+    ) -> Result<RecordedEvent, Wrong> {
+        let cid: EventCid = read(header::CID, self.cid)?;
+        let position = Position::new(sequence);
+        let event = staging::decode_event(&block, cid, position, stored_at)
+            .map_err(|_| Wrong("the block in its body"))?;
+        self.agrees(&event, stream)?;
+        Ok(event)
+    }
+
+    /// Checks that the headers say what the event's block says.
+    fn agrees(&self, event: &RecordedEvent, stream: &StreamId) -> Result<(), Wrong> {
+        let is = |said: Option<&str>, value: &dyn ToString| said == Some(&value.to_string());
+        let same = |said: Option<&str>, value: Option<String>| said == value.as_deref();
+        let text = |said: Option<&str>, value: Option<&str>| {
+            said.and_then(percent::decode).as_deref() == value
+        };
+        let said: [(&'static str, bool); 14] = [
+            ("subject", event.stream == *stream),
+            (header::STREAM_VERSION, is(self.version, &event.version)),
+            (header::ID, is(self.id, &event.id)),
+            (
+                header::TYPE,
+                text(self.event_type, Some(event.event_type.as_str())),
             ),
-        ),
-        (
-            header::CAUSATION,
-            same(found.causation, event.causation_id.map(|id| id.to_string())),
-        ),
-        (
-            header::PRINCIPAL,
-            text(
-                found.principal,
-                event.principal.as_ref().map(Principal::as_str),
+            (header::COMMIT, is(self.commit, &event.commit_id)),
+            (header::COMMIT_INDEX, is(self.index, &event.commit_index)),
+            (header::COMMIT_COUNT, is(self.count, &event.commit_count)),
+            (
+                header::SCHEMA_VERSION,
+                is(self.schema_version, &event.schema_version),
             ),
-        ),
-        (
-            header::TRACE,
-            text(found.trace, event.trace.as_ref().map(TraceParent::as_str)),
-        ),
-    ];
-    match said.into_iter().find(|(_, same)| !same) {
-        Some((name, _)) => Err(Wrong(name)),
-        None => Ok(event),
+            (header::TIME, self.time()? == event.time),
+            (
+                header::PREVIOUS,
+                same(self.previous, event.previous.map(|cid| cid.to_string())),
+            ),
+            (
+                header::CORRELATION,
+                same(
+                    self.correlation,
+                    event.correlation_id.map(|id| id.to_string()),
+                ),
+            ),
+            (
+                header::CAUSATION,
+                same(self.causation, event.causation_id.map(|id| id.to_string())),
+            ),
+            (
+                header::PRINCIPAL,
+                text(
+                    self.principal,
+                    event.principal.as_ref().map(Principal::as_str),
+                ),
+            ),
+            (
+                header::TRACE,
+                text(self.trace, event.trace.as_ref().map(TraceParent::as_str)),
+            ),
+        ];
+        match said.into_iter().find(|(_, same)| !same) {
+            Some((name, _)) => Err(Wrong(name)),
+            None => Ok(()),
+        }
     }
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use cim_store::staging::Placement;
 use cim_store::{
-    CausationId, CommitId, ContentType, Context, CorrelationId, EventCid, EventId, EventLogError,
-    EventType, Metadata, NewEvent, Principal, RecordedEvent, StreamId, Timestamp, TraceParent,
-    Version,
+    CausationId, CommitId, ContentType, Context, CorrelationId, Damage, EventCid, EventId,
+    EventLogError, EventType, ExaminedEvent, Metadata, NewEvent, Principal, RecordedEvent,
+    StreamId, Timestamp, TraceParent, Version,
 };
 use proptest::prelude::*;
 
@@ -43,6 +43,16 @@ fn receive((subject, headers, payload): &Sent) -> Result<RecordedEvent, EventLog
         payload: payload.clone(),
     };
     decode_event(message, &mut Vec::new())
+}
+
+fn examine((subject, headers, payload): &Sent) -> Result<ExaminedEvent, Damage> {
+    examine_event(Arrived {
+        subject,
+        sequence: 12,
+        stored_at: Timestamp::EPOCH,
+        headers: headers.iter().map(|(name, value)| (&name[..], &value[..])),
+        payload: payload.clone(),
+    })
 }
 
 fn event() -> NewEvent {
@@ -87,6 +97,8 @@ proptest! {
         let stream = StreamId::new("ctx", "agg", &stream_id).unwrap();
         let read = receive(&send(&event, &stream, &ctx)).unwrap();
         prop_assert!(read.has_its_cid());
+        let examined = examine(&send(&event, &stream, &ctx)).unwrap();
+        prop_assert_eq!(examined, ExaminedEvent::from(&read));
         prop_assert_eq!(Some(read.id), event.id);
         prop_assert_eq!(Some(read.time), event.time);
         prop_assert_eq!(read.event_type, event.event_type);
@@ -181,4 +193,112 @@ fn an_event_with_metadata_too_large_for_headers_comes_back() {
             "{name}"
         );
     }
+}
+
+/// A message whose body is the payload, and one whose body is the block.
+fn both_forms() -> [Sent; 2] {
+    let ctx = Context::new()
+        .with_principal(Principal::new("anna").unwrap())
+        .with_correlation_id(CorrelationId::from_bytes([4; 16]));
+    ["acme".to_owned(), "é".repeat(30_000)].map(|tenant| {
+        let metadata = Metadata::from_pairs([("tenant", tenant)]).unwrap();
+        send(&event().with_metadata(metadata), &order(), &ctx)
+    })
+}
+
+#[test]
+fn whatever_a_read_refuses_an_examination_notices() {
+    for sent in both_forms() {
+        let noticed = |changed: &Sent, what: &str| {
+            let examined = examine(changed);
+            assert!(
+                receive(changed).is_ok()
+                    || examined.is_err()
+                    || examined.is_ok_and(|event| {
+                        event.cid != EventCid::of(&event.block)
+                            || event.stream != order()
+                            || event.version != Version::new(7)
+                    }),
+                "{what}"
+            );
+        };
+        for at in 0..sent.1.len() {
+            let name = sent.1[at].0.clone();
+            let mut without = sent.clone();
+            without.1.remove(at);
+            noticed(&without, &name);
+            for end in ["0", " x", "%"] {
+                let mut changed = sent.clone();
+                changed.1[at].1.push_str(end);
+                noticed(&changed, &name);
+            }
+        }
+        for at in [0, sent.2.len() / 2, sent.2.len() - 1] {
+            let mut changed = sent.clone();
+            let mut body = changed.2.to_vec();
+            body[at] ^= 1;
+            changed.2 = body.into();
+            noticed(&changed, "the body");
+        }
+    }
+}
+
+#[test]
+fn an_altered_body_is_handed_out_as_it_is() {
+    let [sent, block] = both_forms();
+    let cid = receive(&sent).unwrap().cid;
+    let mut changed = sent.clone();
+    changed.2 = Bytes::from_static(b"{\"total\":13}");
+    let examined = examine(&changed).unwrap();
+    assert_eq!(examined.cid, cid);
+    assert_ne!(EventCid::of(&examined.block), cid);
+    assert_eq!((examined.stream, examined.version.get()), (order(), 7));
+
+    let mut cut = block;
+    cut.2.truncate(100);
+    let examined = examine(&cut).unwrap();
+    assert_eq!(examined.block, cut.2);
+}
+
+#[test]
+fn an_event_is_filed_under_its_subject_whatever_it_says_itself() {
+    for sent in both_forms() {
+        let own = examine(&sent).unwrap();
+        for (subject, stream, version) in [
+            ("cim.events.sales.order.0193.paid.8", "sales.order.0193", 8),
+            ("cim.events.sales.offer.1.placed.7", "sales.offer.1", 7),
+        ] {
+            let mut moved = sent.clone();
+            moved.0 = subject.to_owned();
+            let examined = examine(&moved).unwrap();
+            assert_eq!(examined.stream.as_str(), stream);
+            assert_eq!(examined.version, Version::new(version));
+            assert_eq!(examined.cid, own.cid);
+            assert_eq!(examined.block, own.block);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_event_is_damage_where_its_subject_says() {
+    let mut sent = both_forms()[0].clone();
+    sent.1.retain(|(name, _)| name != header::TIME);
+    let damage = examine(&sent).unwrap_err();
+    assert_eq!(damage.position.map(|position| position.get()), Some(12));
+    assert_eq!(damage.stream, Some(order()));
+    assert_eq!(damage.version, Some(Version::new(7)));
+    assert!(!damage.missing);
+    assert_eq!(
+        damage.message,
+        "the message at position 12 is not an event as it was stored: wrong is ce-time \
+         (subject cim.events.sales.order.0193.order=20placed.7)"
+    );
+    sent.0 = "cim.events.hello".to_owned();
+    let damage = examine(&sent).unwrap_err();
+    assert_eq!((damage.stream, damage.version), (None, None));
+
+    let mut renamed = both_forms()[1].clone();
+    renamed.0 = "cim.events.sales.order.0193.paid.7".to_owned();
+    let damage = examine(&renamed).unwrap_err();
+    assert_eq!(damage.version, Some(Version::new(7)));
 }

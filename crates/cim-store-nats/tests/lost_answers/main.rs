@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod appends;
+mod in_order;
 mod proxy;
 mod reads;
 mod rollback;
