@@ -9,6 +9,7 @@
 )]
 
 mod deaths;
+mod imports;
 mod races;
 mod replicas;
 mod workload;
