@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     append::AppendArgs, completions::CompletionsArgs, doctor::DoctorArgs, events::EventsArgs,
-    health::HealthArgs, log::LogArgs, stats::StatsArgs, streams::StreamsArgs, verify::VerifyArgs,
+    export::ExportArgs, health::HealthArgs, import::ImportArgs, log::LogArgs, stats::StatsArgs,
+    streams::StreamsArgs, verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::exit_code::ExitCode;
@@ -173,6 +174,8 @@ pub enum Command {
     Health(HealthArgs),
     Doctor(DoctorArgs),
     Verify(VerifyArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
 }

@@ -86,6 +86,7 @@ async fn execute(cli: Cli, ui: &mut Ui, environment: &Environment) -> Result<(),
     let ended = match cli.command {
         // These write, so they come to rest by themselves.
         Command::Append(args) => args.run(&mut session).await,
+        Command::Import(args) => args.run(&mut session).await,
         Command::Demo(args) => args.run(&mut session).await,
         reading => tokio::select! {
             ended = read(reading, &mut session) => ended,
@@ -106,6 +107,8 @@ async fn read(command: Command, session: &mut Session<'_>) -> Result<(), Failure
         Command::Health(args) => args.run(session).await,
         Command::Doctor(args) => args.run(session).await,
         Command::Verify(args) => args.run(session).await,
+        Command::Export(args) => args.run(session).await,
+        Command::Import(args) => args.run(session).await,
         Command::Demo(args) => args.run(session).await,
         Command::Completions(args) => args.run(session),
     }

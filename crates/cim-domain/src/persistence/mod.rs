@@ -11,6 +11,7 @@
 //! | [`EventStore`], [`TypedEventStore`] | the same events | reading and appending typed events without an aggregate |
 //! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
+//! | [`car`] | whole histories, in files | taking them to another store, handing them to an auditor |
 //!
 //! What proves and moves histories as a whole is in modules of its own:
 //!
@@ -24,6 +25,7 @@
 
 mod aggregate_repository;
 mod append;
+pub mod car;
 pub mod checkpoint;
 mod error;
 mod event_store;

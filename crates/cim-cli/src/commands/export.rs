@@ -1,0 +1,268 @@
+//! `cim export`: the history as a CAR file.
+//!
+//! The file is written under another name and renamed when it is whole and flushed, so whoever
+//! sees FILE sees a whole one.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cim_domain::persistence::car::{ExportError, HistoryFile, export};
+use cim_store::{Context, StreamPattern};
+use clap::Args;
+use serde::Serialize;
+
+use crate::commands::parse_stream_pattern;
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::Ui;
+use crate::session::{Session, StoreMode};
+
+/// Export the history to a CAR file
+///
+/// Writes every event's block, in the order of the log, and a root whose CID stands for all of
+/// them. Everything is checked as it is read: a damaged store is refused with the place, and FILE
+/// does not appear. The same history gives the same bytes, whichever store it is in. `cim import`
+/// stores it elsewhere; every tool that reads CAR files reads it (docs/format/car.md).
+///
+/// With a PATTERN only the streams whose names match are exported. Commits that wrote other streams
+/// as well are then split: the file can be read and checked, but not imported.
+///
+/// FILE is written as FILE.part, flushed to disk, and renamed when it is whole.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cim export --car history.car
+  cim export --car orders.car sales.order
+  cim --store nats://localhost:4222 export --car history.car --force --json")]
+pub struct ExportArgs {
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    car: PathBuf,
+    /// Overwrite FILE where it exists
+    #[arg(long)]
+    force: bool,
+    /// Which streams, as for `cim streams`; without it the whole log
+    #[arg(value_parser = parse_stream_pattern)]
+    pattern: Option<StreamPattern>,
+}
+
+/// A file that can't be written.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    #[error("{} exists: another export is writing it, or one was killed", .0.display())]
+    PartExists(PathBuf),
+    #[error("{} can't be written", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} can't be put in its place", path.display())]
+    Rename { path: PathBuf, source: io::Error },
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        let (code, hint) = match &error {
+            FileError::Exists(_) => (
+                ExitCode::Invalid,
+                "name another file, or overwrite it with `--force`",
+            ),
+            FileError::PartExists(_) => (
+                ExitCode::Unavailable,
+                "remove it if no other export is running",
+            ),
+            FileError::Write { source, .. } | FileError::Rename { source, .. } => (
+                match source.kind() {
+                    io::ErrorKind::NotFound => ExitCode::NotFound,
+                    io::ErrorKind::PermissionDenied => ExitCode::Denied,
+                    _ => ExitCode::Failure,
+                },
+                "name a file that can be written, where there is room for it",
+            ),
+        };
+        Self::new(code, error).with_hint(hint)
+    }
+}
+
+fn failure(error: ExportError) -> Failure {
+    let verify = "`cim verify` names every damaged place";
+    let (code, hint) = match &error {
+        ExportError::Read(source) => {
+            let hint = source.hint().unwrap_or(match source.is_integrity() {
+                true => verify,
+                false => "run it again",
+            });
+            (ExitCode::of(source), hint.to_owned())
+        }
+        ExportError::Truncated { .. } => (
+            ExitCode::Invalid,
+            "export from a store that holds the whole history, or name streams that it still \
+             holds whole with a PATTERN"
+                .to_owned(),
+        ),
+        ExportError::Write(_) | ExportError::Header(_) => (
+            ExitCode::Failure,
+            "name a file where there is room for it".to_owned(),
+        ),
+        ExportError::Altered { .. }
+        | ExportError::Chain { .. }
+        | ExportError::Malformed { .. }
+        | ExportError::SplitCommit { .. }
+        | ExportError::Order { .. }
+        | ExportError::Short { .. } => (ExitCode::Integrity, verify.to_owned()),
+        _ => (ExitCode::Failure, "run it again".to_owned()),
+    };
+    Failure::new(code, error).with_hint(hint)
+}
+
+/// What was written, as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    root: String,
+    events: u64,
+    streams: u64,
+    tree: String,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+    split_commits: u64,
+}
+
+impl ExportArgs {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        let log = session.open(StoreMode::MustExist).await?.log();
+        let (part, file) = Part::create(&self.car, self.force)?;
+        let flushed = file.try_clone().map_err(|source| part.unwritable(source))?;
+
+        let ctx = Context::new();
+        let last = log.stats(&ctx).await?.last.get();
+        let ui = &mut *session.ui;
+        let mut bar = ui.progress("exported up to position", last);
+        let exported = export(&*log, &ctx, self.pattern.as_ref(), file, |done| {
+            bar.set(ui, done.position.get())
+        });
+        let (exported, file) = exported.await.map_err(failure)?;
+        drop(bar);
+        drop(file);
+        if let Some(pattern) = &self.pattern
+            && exported.events == 0
+        {
+            // Else a misspelled pattern would look like a history.
+            let error = format!("no stream matches `{}`", pattern.as_pattern());
+            return Err(Failure::new(ExitCode::NotFound, error)
+                .with_hint("`cim streams` lists the streams of the store"));
+        }
+        part.finish(flushed, self.force).await?;
+        show(ui, &self.car, &exported)
+    }
+}
+
+fn show(ui: &mut Ui, file: &Path, exported: &HistoryFile) -> Result<(), Failure> {
+    let report = Report {
+        file: file.display().to_string(),
+        root: exported.root.to_string(),
+        events: exported.events,
+        streams: exported.streams,
+        tree: exported.tree.to_string(),
+        bytes: exported.bytes,
+        pattern: exported.pattern.as_deref(),
+        split_commits: exported.split_commits,
+    };
+    if let Some(split) = exported.first_split {
+        ui.notice(format_args!(
+            "{} commits also wrote streams that are not exported, first {}: the file can be read \
+             and checked, but not imported",
+            exported.split_commits, split.commit
+        ));
+    }
+    if ui.is_json() {
+        return ui.json(&report);
+    }
+    ui.line(format_args!("file     {}", report.file))?;
+    ui.line(format_args!("root     {}", report.root))?;
+    ui.line(format_args!("events   {}", report.events))?;
+    ui.line(format_args!("streams  {}", report.streams))?;
+    ui.line(format_args!("tree     {}", report.tree))?;
+    ui.line(format_args!("bytes    {}", report.bytes))
+}
+
+/// FILE.part, which is removed unless it was put in FILE's place.
+struct Part {
+    file: PathBuf,
+    part: PathBuf,
+    renamed: bool,
+}
+
+impl Part {
+    fn create(file: &Path, force: bool) -> Result<(Self, File), FileError> {
+        if !force && file.exists() {
+            return Err(FileError::Exists(file.to_owned()));
+        }
+        let mut name = OsString::from(file);
+        name.push(".part");
+        let part = PathBuf::from(name);
+        // Two exports into one file would write over each other.
+        let opened = OpenOptions::new().write(true).create_new(true).open(&part);
+        match opened {
+            Ok(opened) => {
+                let part = Self {
+                    file: file.to_owned(),
+                    part,
+                    renamed: false,
+                };
+                Ok((part, opened))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(FileError::PartExists(part))
+            }
+            Err(source) => Err(FileError::Write { path: part, source }),
+        }
+    }
+
+    fn unwritable(&self, source: io::Error) -> FileError {
+        let path = self.part.clone();
+        FileError::Write { path, source }
+    }
+
+    /// Flushes what was written to disk and gives it its name.
+    async fn finish(mut self, written: File, force: bool) -> Result<(), Failure> {
+        let flushed = tokio::task::spawn_blocking(move || written.sync_all()).await;
+        let flushed = flushed.map_err(|error| Failure::new(ExitCode::Failure, error))?;
+        flushed.map_err(|source| self.unwritable(source))?;
+        if !force && self.file.exists() {
+            return Err(FileError::Exists(self.file.clone()).into());
+        }
+        let renamed = std::fs::rename(&self.part, &self.file).and_then(|()| {
+            self.renamed = true;
+            flush_name(&self.file)
+        });
+        let path = self.file.clone();
+        renamed.map_err(|source| FileError::Rename { path, source })?;
+        Ok(())
+    }
+}
+
+/// A new name is on disk only when the directory is.
+#[cfg(unix)]
+fn flush_name(file: &Path) -> io::Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn flush_name(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // Where it can't be removed the next export says that it is there.
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}

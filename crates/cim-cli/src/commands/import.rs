@@ -1,0 +1,270 @@
+//! `cim import`: a history from a CAR file.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use cim_domain::persistence::car::{
+    HistoryFile, HistoryFileError, ImportError, ImportOptions, ImportProgress, announced_root,
+    check, import,
+};
+use cim_ipld::Cid;
+use cim_ipld::car::CarErrorKind;
+use cim_store::Context;
+use clap::Args;
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::Ui;
+use crate::session::{Session, StoreMode};
+
+/// Import a history from a CAR file
+///
+/// Stores every event of a file that `cim export` wrote, with the same CIDs, versions, commits and
+/// order, in a store that is empty or holds a beginning of that history. Everything is verified as
+/// it is read. Positions and times of storing are the store's own. The store is created where it does
+/// not exist.
+///
+/// An import that was interrupted goes on where it ended when the same command is run again: what
+/// the store holds is compared with the file first. Ctrl-C ends it after the commits under way. A
+/// store that holds anything else is refused, and nothing is stored.
+///
+/// The file proves that it is sound in itself; that it is the right history is proven by `--root`,
+/// with the CID that `cim export` printed.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cim --store nats://localhost:4222 import --car history.car
+  cim import --car history.car --root bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua
+  cim import --car orders.car --check")]
+pub struct ImportArgs {
+    /// The file to read
+    #[arg(long, value_name = "FILE")]
+    car: PathBuf,
+    /// The root that the file must have, from somebody you trust
+    #[arg(long, value_name = "CID")]
+    root: Option<Cid>,
+    /// Only check the file; open no store
+    #[arg(long)]
+    check: bool,
+}
+
+/// A file that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{} can't be read", path.display())]
+struct FileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        let code = match error.source.kind() {
+            io::ErrorKind::NotFound => ExitCode::NotFound,
+            io::ErrorKind::PermissionDenied => ExitCode::Denied,
+            _ => ExitCode::Failure,
+        };
+        Self::new(code, error).with_hint("name a file that can be read")
+    }
+}
+
+/// What was imported, as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    root: String,
+    events: u64,
+    streams: u64,
+    tree: String,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+    split_commits: u64,
+    /// Without a store there is nothing of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<u64>,
+}
+
+impl ImportArgs {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        let (file, bytes) = self.open()?;
+        let options = ImportOptions { root: self.root };
+        if self.check {
+            return self.check(session, file, bytes, options).await;
+        }
+        let log = session.open(StoreMode::Create).await?.log();
+        let interrupt = &session.environment.interrupt;
+        let ui = &mut *session.ui;
+        let mut reached = None;
+        let mut bar = ui.progress("imported bytes", bytes);
+        let ctx = Context::new();
+        let imported = import(&*log, &ctx, file, options, |done| {
+            reached = Some(done);
+            bar.set(ui, done.bytes);
+            match interrupt.is_set() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        let imported = imported.await;
+        drop(bar);
+        let imported = match imported {
+            Ok(imported) => imported,
+            Err(ImportError::Stopped { events }) => {
+                ui.notice(format_args!(
+                    "stopped after event {events}; the same command goes on there"
+                ));
+                return Err(Failure::reported(ExitCode::Interrupted));
+            }
+            Err(error) => return Err(failure(error, reached)),
+        };
+        let counts = Some((imported.found, imported.stored));
+        self.show(ui, &imported.file, counts)
+    }
+
+    /// Opens the file, and looks at its header before a store is made for it.
+    fn open(&self) -> Result<(File, u64), Failure> {
+        let unreadable = |source| FileError {
+            path: self.car.clone(),
+            source,
+        };
+        let mut file = File::open(&self.car).map_err(unreadable)?;
+        let bytes = file.metadata().map_err(unreadable)?.len();
+        let found = announced_root(&file).map_err(|error| failure(error.into(), None))?;
+        if let Some(expected) = self.root.filter(|expected| *expected != found) {
+            let error = HistoryFileError::OtherRoot {
+                expected: expected.into(),
+                found: found.into(),
+            };
+            return Err(failure(error.into(), None));
+        }
+        file.rewind().map_err(unreadable)?;
+        Ok((file, bytes))
+    }
+
+    async fn check(
+        &self,
+        session: &mut Session<'_>,
+        file: File,
+        bytes: u64,
+        options: ImportOptions,
+    ) -> Result<(), Failure> {
+        let interrupt = session.environment.interrupt.clone();
+        let ui = &mut *session.ui;
+        let mut bar = ui.progress("checked bytes", bytes);
+        let checked = tokio::select! {
+            checked = check(file, options, |read| bar.set(ui, read)) => checked,
+            () = interrupt.wait() => return Err(Failure::reported(ExitCode::Interrupted)),
+        };
+        drop(bar);
+        let checked = checked.map_err(|error| failure(error, None))?;
+        self.show(ui, &checked, None)
+    }
+
+    fn show(
+        &self,
+        ui: &mut Ui,
+        file: &HistoryFile,
+        counts: Option<(u64, u64)>,
+    ) -> Result<(), Failure> {
+        let report = Report {
+            file: self.car.display().to_string(),
+            root: file.root.to_string(),
+            events: file.events,
+            streams: file.streams,
+            tree: file.tree.to_string(),
+            bytes: file.bytes,
+            pattern: file.pattern.as_deref(),
+            split_commits: file.split_commits,
+            found: counts.map(|(found, _)| found),
+            stored: counts.map(|(_, stored)| stored),
+        };
+        if let Some(split) = file.first_split {
+            ui.notice(format_args!(
+                "{} commits are not whole, first {}: the file is sound, but can't be imported",
+                file.split_commits, split.commit
+            ));
+        }
+        if ui.is_json() {
+            return ui.json(&report);
+        }
+        ui.line(format_args!("file     {}", report.file))?;
+        ui.line(format_args!("root     {}", report.root))?;
+        ui.line(format_args!("events   {}", report.events))?;
+        ui.line(format_args!("streams  {}", report.streams))?;
+        ui.line(format_args!("tree     {}", report.tree))?;
+        ui.line(format_args!("bytes    {}", report.bytes))?;
+        if let Some((found, stored)) = counts {
+            ui.line(format_args!("found    {found}"))?;
+            ui.line(format_args!("stored   {stored}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// `reached` is how far the import came.
+fn failure(error: ImportError, reached: Option<ImportProgress>) -> Failure {
+    let again = "what was imported so far is stored; the same command goes on after it";
+    let other_store =
+        "import into an empty store, or into one that holds a beginning of this history";
+    let (code, hint) = match &error {
+        ImportError::File(error) => of_file(error),
+        ImportError::OtherHistory { .. } | ImportError::MoreThanFile { .. } => {
+            (ExitCode::Conflict, other_store)
+        }
+        ImportError::TruncatedTarget { .. } => (ExitCode::Invalid, other_store),
+        ImportError::HalfCommit { .. } => (
+            ExitCode::Integrity,
+            "`cim verify` names every damaged place",
+        ),
+        ImportError::OtherCid { .. } => (
+            ExitCode::Integrity,
+            "the store does not keep its contract; don't use what it holds",
+        ),
+        ImportError::Mixed { .. } => (
+            ExitCode::Conflict,
+            "import into a store that nobody else writes to",
+        ),
+        ImportError::Store { source, .. } => (ExitCode::of(source), again),
+        ImportError::Read(source) => (ExitCode::of(source), again),
+        _ => (ExitCode::Failure, again),
+    };
+    let stored = reached.filter(|reached| reached.events > 0 && hint != again);
+    let hint = match stored {
+        Some(reached) => format!(
+            "{hint}; the store holds the first {} events of the file",
+            reached.events
+        ),
+        None => hint.to_owned(),
+    };
+    Failure::new(code, error).with_hint(hint)
+}
+
+fn of_file(error: &HistoryFileError) -> (ExitCode, &'static str) {
+    match error {
+        HistoryFileError::Car(error) if matches!(error.kind(), CarErrorKind::Read(_)) => {
+            (ExitCode::Failure, "name a file that can be read")
+        }
+        HistoryFileError::OtherRoot { .. } => (
+            ExitCode::Integrity,
+            "this is another history, or the CID is misspelled",
+        ),
+        HistoryFileError::SplitCommit { .. } => (
+            ExitCode::Invalid,
+            "export without a PATTERN, or with one that matches all streams of each commit; \
+             `--check` only checks the file",
+        ),
+        HistoryFileError::Unfinished => (ExitCode::Integrity, "export again"),
+        error if error.is_not_importable() => (
+            ExitCode::Invalid,
+            "import a file that `cim export` of this release or an older one wrote",
+        ),
+        _ => (
+            ExitCode::Integrity,
+            "take an undamaged copy of the file, or export again",
+        ),
+    }
+}
