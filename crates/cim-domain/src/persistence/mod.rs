@@ -11,13 +11,14 @@
 //! | [`EventStore`], [`TypedEventStore`] | the same events | reading and appending typed events without an aggregate |
 //! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
-//! | [`car`] | whole histories, in files | taking them to another store, handing them to an auditor |
 //!
 //! What proves and moves histories as a whole is in modules of its own:
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`verification`] | proves that a log holds what was stored, and names what is wrong |
+//! | [`checkpoint`] | signs what a log holds, so that it shows later that history only grew |
+//! | [`car`] | takes whole histories to another store, or to an auditor, in a file |
 //!
 //! With the feature `nats` the module `nats` has the same ones under the names `NatsRepository`,
 //! `NatsEventStore`, `NatsSimpleRepository` and `NatsKvRepositoryBuilder`, opened on NATS
