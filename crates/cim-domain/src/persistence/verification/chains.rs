@@ -2,10 +2,9 @@
 //! before it in its stream.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use cim_ipld::{ChainHead, ChainLink, ChainVerifier};
-use cim_store::{Damage, Head, Position, StreamId, Version};
+use cim_store::{Damage, EventCid, Examined, Head, Position, StreamId, Version};
 
 use super::fault::{VerificationFault, VerificationFaultKind};
 use super::hashing::{BlockFinding, Hashed, HashedEvent, SoundBlock};
@@ -24,7 +23,7 @@ pub(super) struct Chains {
     /// The heads that the store lists.
     listed: HashMap<StreamId, Head>,
     /// The streams that are looked at; `None`: all.
-    only: Option<Arc<HashSet<StreamId>>>,
+    only: Option<HashSet<StreamId>>,
     /// Events at positions up to here are truncated.
     truncated_through: Position,
     pub(super) order: LogOrder,
@@ -43,6 +42,8 @@ struct Chain {
     last: Position,
     /// Whether an event was linked now.
     grew: bool,
+    /// Where the store says that the stream ends.
+    listed: Option<(Version, EventCid)>,
     fault: Option<Fault>,
 }
 
@@ -77,7 +78,7 @@ impl Chains {
             chains: HashMap::new(),
             known,
             listed,
-            only: only.map(Arc::new),
+            only,
             truncated_through,
             order: LogOrder::after(after),
             damages: Vec::new(),
@@ -85,9 +86,19 @@ impl Chains {
         }
     }
 
-    /// The streams that are looked at; `None`: all.
-    pub(super) fn only(&self) -> Option<Arc<HashSet<StreamId>>> {
-        self.only.clone()
+    /// Whether this is to be looked at.
+    pub(super) fn mean(&self, found: &Examined) -> bool {
+        match found {
+            Examined::Event(event) => self.means(&event.stream),
+            Examined::Damage(_) => true,
+        }
+    }
+
+    /// What was found next in the log.
+    pub(super) fn push_all(&mut self, found: Vec<Hashed>) {
+        for found in found {
+            self.push(found);
+        }
     }
 
     /// Whether events of this stream are to be looked at.
@@ -109,13 +120,13 @@ impl Chains {
         }
         self.events += 1;
         // Nearly every event belongs to a stream that was seen before.
-        if !self.chains.contains_key(&event.stream) {
-            let chain = self.begin(&event.stream, event);
-            self.chains.insert(event.stream.clone(), chain);
-        }
         if let Some(chain) = self.chains.get_mut(&event.stream) {
-            chain.push(event, self.listed.get(&event.stream));
+            chain.push(event);
+            return;
         }
+        let mut chain = self.begin(&event.stream, event);
+        chain.push(event);
+        self.chains.insert(event.stream.clone(), chain);
     }
 
     /// A chain whose first event is at hand.
@@ -150,6 +161,7 @@ impl Chains {
             known,
             last: known.map_or(Position::NONE, |head| head.position),
             grew: false,
+            listed: self.listed.get(stream).map(|head| (head.version, head.cid)),
             fault: None,
         }
     }
@@ -397,7 +409,7 @@ impl Chain {
         Version::new(self.verifier.head().map_or(0, |head| head.version)).next()
     }
 
-    fn push(&mut self, event: &HashedEvent, listed: Option<&Head>) {
+    fn push(&mut self, event: &HashedEvent) {
         if let Some(Fault { fault, missing }) = &mut self.fault {
             // A missing event that comes later is not missing.
             if missing.is_some_and(|missing| event.version.get() == missing.version) {
@@ -423,7 +435,7 @@ impl Chain {
             BlockFinding::Malformed(error) => {
                 Some(self.fault_at(event, VerificationFaultKind::Malformed, error.to_string()))
             }
-            BlockFinding::Sound(block) => self.link(event, block, listed),
+            BlockFinding::Sound(block) => self.link(event, block),
         };
         match fault {
             None => self.last = self.last.max(event.position),
@@ -444,12 +456,7 @@ impl Chain {
         Some(self.fault_at(event, VerificationFaultKind::Forked, message))
     }
 
-    fn link(
-        &mut self,
-        event: &HashedEvent,
-        block: &SoundBlock,
-        listed: Option<&Head>,
-    ) -> Option<Fault> {
+    fn link(&mut self, event: &HashedEvent, block: &SoundBlock) -> Option<Fault> {
         if block.other_stream.is_none() && block.version != event.version.get() {
             let message = format!("the event is version {} of its stream", block.version);
             return Some(self.fault_at(event, VerificationFaultKind::Misfiled, message));
@@ -477,13 +484,15 @@ impl Chain {
             });
         }
         self.grew = true;
-        let listed = listed.filter(|head| head.version == event.version)?;
-        if listed.cid == event.cid {
+        let (_, listed) = self
+            .listed
+            .filter(|(version, _)| *version == event.version)?;
+        if listed == event.cid {
             return None;
         }
         let message = format!(
-            "the head names {}, but the event itself is {}",
-            listed.cid, event.cid
+            "the head names {listed}, but the event itself is {}",
+            event.cid
         );
         Some(self.fault_at(event, VerificationFaultKind::Index, message))
     }

@@ -7,7 +7,7 @@ use cim_store::{
 };
 
 /// Events, or bytes, of one batch.
-const BATCH_EVENTS: usize = 512;
+pub(super) const BATCH_EVENTS: u64 = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// What was found, hashed.
@@ -34,7 +34,7 @@ pub(super) enum BlockFinding {
     /// They don't hash to the CID that they are filed under.
     Altered { actual: EventCid },
     /// They do, but are no event's block.
-    Malformed(BlockError),
+    Malformed(Box<BlockError>),
     /// They are what they should be.
     Sound(SoundBlock),
 }
@@ -43,7 +43,7 @@ pub(super) enum BlockFinding {
 #[derive(Debug)]
 pub(super) struct SoundBlock {
     /// The stream that the block names, where it is not the one that the event is filed under.
-    pub(super) other_stream: Option<String>,
+    pub(super) other_stream: Option<Box<str>>,
     pub(super) version: u64,
     pub(super) previous: Option<EventCid>,
     pub(super) commit: [u8; 16],
@@ -52,12 +52,16 @@ pub(super) struct SoundBlock {
 }
 
 /// Hashes and decodes a batch.
-pub(super) fn hash(batch: Vec<Examined>) -> Vec<Hashed> {
-    let hashed = batch.into_iter().map(|found| match found {
+pub(super) fn hash_all(batch: Vec<Examined>) -> Vec<Hashed> {
+    batch.into_iter().map(hash).collect()
+}
+
+/// Hashes and decodes what was found.
+pub(super) fn hash(found: Examined) -> Hashed {
+    match found {
         Examined::Event(event) => Hashed::Event(hash_event(event)),
         Examined::Damage(damage) => Hashed::Damage(damage),
-    });
-    hashed.collect()
+    }
 }
 
 fn hash_event(event: ExaminedEvent) -> HashedEvent {
@@ -65,15 +69,14 @@ fn hash_event(event: ExaminedEvent) -> HashedEvent {
     let block = if actual == event.cid {
         match EventBlock::decode(&event.block) {
             Ok(block) => BlockFinding::Sound(SoundBlock {
-                other_stream: (block.stream != event.stream.as_str())
-                    .then(|| block.stream.to_owned()),
+                other_stream: (block.stream != event.stream.as_str()).then(|| block.stream.into()),
                 version: block.version,
                 previous: block.previous,
                 commit: block.commit,
                 index: block.index,
                 count: block.count,
             }),
-            Err(error) => BlockFinding::Malformed(error),
+            Err(error) => BlockFinding::Malformed(Box::new(error)),
         }
     } else {
         BlockFinding::Altered { actual }
@@ -102,10 +105,10 @@ impl Batch {
             self.bytes += event.block.len();
         }
         if self.found.is_empty() {
-            self.found.reserve(BATCH_EVENTS);
+            self.found.reserve(BATCH_EVENTS as usize);
         }
         self.found.push(found);
-        if self.found.len() < BATCH_EVENTS && self.bytes < BATCH_BYTES {
+        if (self.found.len() as u64) < BATCH_EVENTS && self.bytes < BATCH_BYTES {
             return None;
         }
         self.take()

@@ -1,6 +1,6 @@
 //! The order of a verification: what is listed, what is examined, what is compared.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::chains::Chains;
 use super::fault::{VerificationFault, VerificationFaultKind};
-use super::hashing::{self, Batch, Hashed};
+use super::hashing::{self, BATCH_EVENTS, Batch};
 use super::heads::{VerifiedHead, VerifiedHeads};
 use super::streams::{self, Walk};
 use super::task::Task;
@@ -357,66 +357,50 @@ impl Verifier {
         progress: &mut impl FnMut(VerificationProgress),
     ) -> Result<(), EventLogError> {
         let total = last.get().saturating_sub(after.get());
-        let examined = self.log.examine(ctx, after).await?;
-        let only = chains.only();
-        let batches = stream::unfold((examined, Batch::default(), false), move |state| {
-            let only = only.clone();
-            async move {
-                let (mut examined, mut batch, ended) = state;
-                if ended {
-                    return None;
-                }
-                loop {
-                    match examined.try_next().await {
-                        Ok(Some(Examined::Event(event)))
-                            if only
-                                .as_ref()
-                                .is_some_and(|only| !only.contains(&event.stream)) => {}
-                        Ok(Some(found)) => {
-                            if let Some(full) = batch.push(found) {
-                                return Some((Ok(full), (examined, batch, false)));
-                            }
-                        }
-                        Ok(None) => {
-                            let rest = batch.take()?;
-                            return Some((Ok(rest), (examined, batch, true)));
-                        }
-                        Err(error) => return Some((Err(error), (examined, batch, true))),
-                    }
-                }
-            }
-        });
-        let mut note = |hashed: Vec<Hashed>| {
-            for found in hashed {
-                chains.push(found);
-            }
+        let mut note = |chains: &Chains| {
+            let reached = chains.order.position.get();
             progress(VerificationProgress {
                 what: VerificationUnit::Positions,
-                done: chains
-                    .order
-                    .position
-                    .get()
-                    .saturating_sub(after.get())
-                    .min(total),
+                done: reached.saturating_sub(after.get()).min(total),
                 total,
             });
         };
+        let mut examined = self.log.examine(ctx, after).await?;
         if self.workers == 1 {
-            let mut batches = std::pin::pin!(batches);
-            while let Some(batch) = batches.try_next().await? {
-                note(hashing::hash(batch));
+            while let Some(found) = examined.try_next().await? {
+                if chains.mean(&found) {
+                    chains.push(hashing::hash(found));
+                    if chains.events.is_multiple_of(BATCH_EVENTS) {
+                        note(chains);
+                    }
+                }
             }
+            note(chains);
             return Ok(());
         }
-        let hashed = batches
-            .map(|batch| async {
-                let batch = batch?;
-                Task(tokio::task::spawn_blocking(move || hashing::hash(batch))).await
-            })
-            .buffered(self.workers * 2);
-        let mut hashed = std::pin::pin!(hashed);
-        while let Some(batch) = hashed.try_next().await? {
-            note(batch);
+        let mut batch = Batch::default();
+        let mut hashing = VecDeque::new();
+        let begin = |batch| Task(tokio::task::spawn_blocking(|| hashing::hash_all(batch)));
+        while let Some(found) = examined.try_next().await? {
+            if !chains.mean(&found) {
+                continue;
+            }
+            let Some(full) = batch.push(found) else {
+                continue;
+            };
+            hashing.push_back(begin(full));
+            // Memory is bounded, and nobody waits while there is work for everyone.
+            if hashing.len() > self.workers * 2
+                && let Some(first) = hashing.pop_front()
+            {
+                chains.push_all(first.await?);
+                note(chains);
+            }
+        }
+        hashing.extend(batch.take().map(begin));
+        for hashed in hashing {
+            chains.push_all(hashed.await?);
+            note(chains);
         }
         Ok(())
     }
