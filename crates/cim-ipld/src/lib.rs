@@ -35,7 +35,12 @@ pub use crate::block::{
 pub use crate::cbor::CborFault;
 pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainLink, ChainVerifier};
 pub use crate::codec::{Codec, CodecFailure, CodecRegistry, DagCbor, DagJson, Raw, RegistryError};
-pub use crate::content::{Block, HashFunction, UnknownHash, VerifyError, cid_of, verify};
+pub use crate::content::{
+    AppendedContent, Block, CHAIN_FORMAT_VERSION, ContentChain, ContentChainError,
+    ContentChainFault, ContentChainFaultKind, ContentChainVerifier, ContentCodec, ContentHead,
+    ContentLink, ContentWalk, HashFunction, LinkError, Since, TypedContent, TypedContentError,
+    UnknownHash, VerifyError, cid_of, verify,
+};
 pub use crate::dag_json::{DAG_JSON_CODE, JsonFault};
 pub use crate::event_cid::{CidError, DAG_CBOR_CODE, EventCid, SHA2_256_CODE, cid_of_dag_cbor};
 pub use crate::raw::RAW_CODE;
