@@ -39,7 +39,7 @@ pub(crate) struct Directory {
     /// Whether the store has been made by this opening and still needs its first files.
     pub(crate) fresh: bool,
     /// Released when it is dropped.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Directory {
@@ -70,6 +70,22 @@ impl Directory {
             checked_file::write(disk, &format_path, &format)?;
             format
         };
+        Ok(Self {
+            path,
+            store: format.store,
+            fresh: !format.ready,
+            _lock: Some(lock),
+        })
+    }
+
+    /// Keeps writers out of the directory and reads its format file; changes nothing.
+    pub(crate) fn inspect(disk: &dyn Disk, path: &Path) -> Result<Self, EngineError> {
+        let path = std::path::absolute(path).map_err(EngineError::io("find", path))?;
+        if !has_store(disk, &path)? {
+            return Err(EngineError::Missing { path });
+        }
+        let lock = keep_writers_out(&path)?;
+        let format = read_format(disk, &path.join(FORMAT_FILE))?;
         Ok(Self {
             path,
             store: format.store,
@@ -182,18 +198,14 @@ fn lock(directory: &Path) -> Result<File, EngineError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // The holder's name is a help, not a condition.
-            let _ = file.read_to_string(&mut holder);
-            let holder = holder.lines().next().unwrap_or_default();
-            let holder = if holder.is_empty() {
-                "another process"
-            } else {
-                holder
+            // Those who only look share the lock, and leave no name in it.
+            let holder = match file.try_lock_shared() {
+                Ok(()) => "a process that inspects it".into(),
+                Err(_) => holder(&mut file),
             };
             return Err(EngineError::Held {
                 path: directory.to_owned(),
-                holder: holder.into(),
+                holder,
             });
         }
         Err(TryLockError::Error(error)) => return Err(EngineError::io("lock", &path)(error)),
@@ -213,4 +225,33 @@ fn lock(directory: &Path) -> Result<File, EngineError> {
         .and_then(|()| file.write_all(name.as_bytes()))
         .map_err(EngineError::io("write", &path))?;
     Ok(file)
+}
+
+/// Who holds the lock, as its file says. That is a help, not a condition.
+fn holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    let _ = file.read_to_string(&mut holder);
+    match holder.lines().next() {
+        Some(name) if !name.is_empty() => name.into(),
+        _ => "another process".into(),
+    }
+}
+
+/// Takes the lock together with others who only look. A copy of a store may lack its file; then
+/// nobody has it open.
+fn keep_writers_out(directory: &Path) -> Result<Option<File>, EngineError> {
+    let path = directory.join(LOCK_FILE);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(EngineError::io("open", &path)(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(EngineError::Held {
+            path: directory.to_owned(),
+            holder: holder(&mut file),
+        }),
+        Err(TryLockError::Error(error)) => Err(EngineError::io("lock", &path)(error)),
+    }
 }

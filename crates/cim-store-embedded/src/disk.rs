@@ -32,6 +32,14 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
     /// As the system reports them.
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Opens a file for reading only.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, false)
+    }
+
     /// Puts a file in the place of another, as one step also across a crash. Not durable before
     /// [`sync_dir`](Self::sync_dir).
     ///
@@ -133,9 +141,11 @@ impl Disk for RealDisk {
             .write(true)
             .create_new(create)
             .open(path)?;
-        Ok(Arc::new(RealFile(RwLock::new(Handle::Open(Arc::new(
-            file,
-        ))))))
+        Ok(real(file))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        File::open(path).map(real)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -163,6 +173,10 @@ struct RealFile(RwLock<Handle>);
 enum Handle {
     Open(Arc<File>),
     At(PathBuf),
+}
+
+fn real(file: File) -> Arc<dyn DiskFile> {
+    Arc::new(RealFile(RwLock::new(Handle::Open(Arc::new(file)))))
 }
 
 impl RealFile {

@@ -22,10 +22,6 @@ pub(crate) struct Keeper {
     thread: Option<JoinHandle<()>>,
 }
 
-/// With fewer entries than this, closing leaves them to be read from the journal at the next
-/// opening, which is quicker than a run.
-const WORTH_A_RUN: usize = 4_096;
-
 /// Does what is asked for, in order, until nobody can ask any more.
 fn work(index: &Index, queue: mpsc::Receiver<Job>) {
     // Segments that could not be sealed: each job is an occasion to try again.
@@ -99,9 +95,10 @@ impl Keeper {
         let _ = wait.recv();
     }
 
-    /// Finishes what was asked for, and ends.
-    pub(crate) fn finish(&mut self, index: &Index) {
-        let worth_it = index.fresh_entries() >= WORTH_A_RUN || index.lacks_carried();
+    /// Finishes what was asked for, and ends. So many new entries are `worth` a run; fewer are left
+    /// to be read from the journal at the next opening.
+    pub(crate) fn finish(&mut self, index: &Index, worth: usize) {
+        let worth_it = index.fresh_entries() >= worth || index.lacks_carried();
         if worth_it && !index.is_broken() {
             self.wait();
             self.freeze(index);

@@ -15,6 +15,7 @@ pub mod disk;
 mod error;
 mod events;
 mod index;
+mod inspection;
 mod journal;
 mod keeper;
 mod mapping;
@@ -22,6 +23,7 @@ mod settings;
 mod store;
 mod writer_thread;
 
+pub use crate::inspection::Inspection;
 pub use crate::journal::recovery::TornTail;
 pub use crate::mapping::Mapping;
 pub use crate::settings::EmbeddedSettings;

@@ -29,6 +29,7 @@ use crate::events::truncate::open_carried;
 use crate::events::writer::EventWriter;
 use crate::index::Index;
 use crate::index::manifest::IndexSetting;
+use crate::inspection::Inspection;
 use crate::journal::mark::Reached;
 use crate::journal::recovery::{self, TornTail};
 use crate::journal::writer::JournalWriter;
@@ -115,24 +116,27 @@ impl EmbeddedStore {
         settings: EmbeddedSettings,
     ) -> Result<Self, EventLogError> {
         let directory = directory.as_ref().to_owned();
-        let (sender, opened) = oneshot::channel();
-        // Opening reads files, so it gets a thread of its own, not one of the runtime's.
-        std::thread::Builder::new()
-            .name("cim-open".into())
-            .spawn(move || {
-                sender
-                    .send(Self::open_blocking(&directory, settings))
-                    .is_ok()
-            })
-            .map_err(|error| {
-                EventLogError::unavailable("can't start a thread").with_source(error)
-            })?;
-        match opened.await {
-            Ok(result) => result.map_err(EventLogError::from),
-            Err(_) => Err(EventLogError::unavailable(
-                "the thread that opens the store ended",
-            )),
-        }
+        on_a_thread("cim-open", move || {
+            Self::open_blocking(&directory, settings)
+        })
+        .await
+    }
+
+    /// Looks at the store in a directory without opening it: also at one that is damaged, so that
+    /// [`open`](Self::open) refuses it. Nothing on the disk is changed, and nothing is recovered.
+    ///
+    /// Of the settings the clock and the disk count. The directory must be readable; it need not be
+    /// writable.
+    ///
+    /// # Errors
+    /// `Unavailable` where a process has it open, or the system refuses something; `NotFound` where
+    /// there is no store; `Invalid` where the directory is something else; `Unsupported` where its
+    /// format is newer; `Integrity` where not even `cim-store.json` can be read.
+    pub async fn inspect(
+        directory: impl AsRef<Path>,
+        settings: EmbeddedSettings,
+    ) -> Result<Inspection, EventLogError> {
+        Inspection::open(directory.as_ref(), settings).await
     }
 
     fn open_blocking(path: &Path, settings: EmbeddedSettings) -> Result<Self, EngineError> {
@@ -193,7 +197,29 @@ impl EmbeddedStore {
     }
 }
 
-fn journal_setting(directory: &Directory, settings: &EmbeddedSettings, family: Family) -> Setting {
+/// Does what reads files on a thread of its own, not one of the runtime's.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EventLogError> {
+    let (sender, done) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || sender.send(work()).is_ok())
+        .map_err(|error| EventLogError::unavailable("can't start a thread").with_source(error))?;
+    match done.await {
+        Ok(result) => result.map_err(EventLogError::from),
+        Err(_) => Err(EventLogError::unavailable(
+            "the thread that opens the store ended",
+        )),
+    }
+}
+
+pub(crate) fn journal_setting(
+    directory: &Directory,
+    settings: &EmbeddedSettings,
+    family: Family,
+) -> Setting {
     Setting {
         disk: Arc::clone(&settings.disk),
         directory: directory.path.join(family.name),

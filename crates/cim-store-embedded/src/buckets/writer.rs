@@ -23,6 +23,9 @@ use crate::journal::writer::{FlushError, JournalWriter, NewRecord};
 use crate::keeper::Keeper;
 use crate::writer_thread::Committer;
 
+/// With fewer new entries of the index than this, closing leaves them to be read from the journal at
+/// the next opening, which is quicker than a run.
+const WORTH_A_RUN: usize = 4_096;
 /// With so many bytes of purges in it a group is stored before more are recorded.
 const SWEEP_BYTES: usize = 4 << 20;
 
@@ -299,7 +302,7 @@ impl Committer for BucketWriter {
     fn finish(mut self) -> Result<(), EngineError> {
         self.shared.reader.journal.close(None);
         let finished = self.writer.finish();
-        self.keeper.finish(&self.shared.reader.index);
+        self.keeper.finish(&self.shared.reader.index, WORTH_A_RUN);
         finished
     }
 

@@ -122,6 +122,15 @@ fn carried_name(number: u32) -> String {
     format!("carried-{:06}.seg", number - CARRIED)
 }
 
+/// The number of the file with this name.
+pub(crate) fn carried_number(name: &str) -> u32 {
+    let digits = name
+        .strip_prefix("carried-")
+        .and_then(|rest| rest.strip_suffix(".seg"));
+    let number = digits.and_then(|digits| digits.parse::<u32>().ok());
+    CARRIED.saturating_add(number.unwrap_or_default())
+}
+
 fn carried_path(setting: &Setting, number: u32) -> std::path::PathBuf {
     setting.path(&carried_name(number))
 }
@@ -144,12 +153,6 @@ pub(crate) fn open_carried(journal: &Journal, state: &State) -> Result<(), Engin
         return Ok(());
     };
     let path = setting.path(name);
-    let digits = name
-        .strip_prefix("carried-")
-        .and_then(|rest| rest.strip_suffix(".seg"));
-    let number = digits
-        .and_then(|digits| digits.parse::<u32>().ok())
-        .unwrap_or_default();
     let file = disk
         .open(&path, false)
         .map_err(EngineError::opening(&path))?;
@@ -157,7 +160,7 @@ pub(crate) fn open_carried(journal: &Journal, state: &State) -> Result<(), Engin
         &path,
         file,
         setting.family.code,
-        CARRIED + number,
+        carried_number(name),
         setting.salt,
     )?;
     if !segment.take_footer()? {

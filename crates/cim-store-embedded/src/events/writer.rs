@@ -533,7 +533,8 @@ impl Committer for EventWriter {
     fn finish(mut self) -> Result<(), EngineError> {
         self.journal.close(None);
         let finished = self.writer.finish();
-        self.keeper.finish(&self.index);
+        // Then the index tells how far each stream went, should the log be cut while it is closed.
+        self.keeper.finish(&self.index, 1);
         finished
     }
 

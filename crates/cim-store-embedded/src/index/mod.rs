@@ -132,6 +132,13 @@ pub(crate) struct Frozen {
 impl Index {
     /// Opens the index as it was left.
     pub(crate) fn open(setting: IndexSetting) -> Result<Self, EngineError> {
+        let index = Self::look_at(setting)?;
+        index.remove_strays()?;
+        Ok(index)
+    }
+
+    /// Opens the index as it was left, and changes nothing of it.
+    pub(crate) fn look_at(setting: IndexSetting) -> Result<Self, EngineError> {
         let manifest = Manifest::read(&setting)?;
         let mut runs = Vec::with_capacity(manifest.runs.len());
         for info in &manifest.runs {
@@ -145,9 +152,7 @@ impl Index {
             }
             runs.push(Arc::new(run));
         }
-        let index = Self::with(setting, manifest, runs);
-        index.remove_strays()?;
-        Ok(index)
+        Ok(Self::with(setting, manifest, runs))
     }
 
     /// An empty index in place of whatever is there; it reaches to `start`.

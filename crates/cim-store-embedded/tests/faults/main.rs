@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod disk_faults;
 mod disks;
+mod examination;
 mod known_damage;
 mod ledger;
 mod locking;
