@@ -8,6 +8,7 @@
 
 mod account;
 mod aggregate_repository;
+mod checkpoints;
 mod concurrency;
 mod decoding;
 mod derive;
@@ -16,6 +17,7 @@ mod meddled_log;
 mod opening;
 mod repository;
 mod retries;
+mod rewritten_store;
 mod round_trips;
 mod scripted_log;
 mod states;
