@@ -8,9 +8,18 @@
 //! - [`EventCid`] is the address of one event's block; [`Cid`] is any content address.
 //! - [`EventBlock`] encodes and decodes a block; its format is in `docs/format/event-block.md`.
 //! - [`ChainVerifier`] verifies one stream, event by event.
-//! - [`dag_cbor`] encodes and decodes any other serde type, with limits.
 //!
-//! Nothing here reads or writes files, asks for the time or starts a task.
+//! What is not an event is content of any kind:
+//!
+//! - [`Block`] is bytes under their CID, by [`HashFunction`] sha2-256 or BLAKE3; [`verify`] checks
+//!   bytes against a CID.
+//! - [`dag_cbor`], [`dag_json`] and [`raw`] are the codecs, each with one form for each value, and
+//!   limits; a [`CodecRegistry`] finds them by the code in a CID, and takes others.
+//! - [`TypedContent`] makes blocks of serde types; a [`ContentChain`] puts them in order, so that the
+//!   order can be proven (`docs/format/content-chain.md`).
+//! - [`car`] reads and writes CAR files, which carry blocks of any kind from place to place.
+//!
+//! Nothing here opens files, asks for the time or starts a task.
 
 mod binary_cid;
 mod block;

@@ -13,7 +13,9 @@ use cim_ipld::{
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::hex::to_hex;
+use crate::hex::{from_hex, to_hex};
+
+const GOLDEN: &str = include_str!("../golden/content-chain-v1.txt");
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Price(u64);
@@ -166,45 +168,35 @@ proptest! {
     }
 }
 
+/// Version 1 of the link format. If this fails, the format was changed: give it a new version.
 #[test]
-fn the_bytes_of_a_link_stay_as_they_are() {
+fn the_bytes_of_links_stay_as_they_are() {
     let stored = Stored::of([300, 320]);
-    let (content, link) = (stored.content(1), stored.link(1));
-    assert_eq!(to_hex(&content.bytes), "19012c");
-    assert_eq!(
-        content.cid.to_string(),
-        "bafyreienfxzsrqr7bfmx6o47u4wb55igc5x4qgppysrgyyb26re5q5ef4i"
-    );
-    assert_eq!(
-        to_hex(&link.bytes),
-        [
-            "a4",
-            "617601",                           // v: 1
-            "6373657101",                       // seq: 1
-            "64747970656a73686f702e7072696365", // type: "shop.price"
-            "67636f6e74656e74d82a582500",       // content:
-            &to_hex(&content.cid.to_bytes()),   //   link
-        ]
-        .concat()
-    );
-    assert_eq!(
-        to_hex(&stored.link(2).bytes),
-        [
-            "a5",
-            "617601",
-            "6373657102",
-            "6470726576d82a582500", // prev:
-            &to_hex(&link.cid.to_bytes()),
-            "64747970656a73686f702e7072696365",
-            "67636f6e74656e74d82a582500",
-            &to_hex(&stored.content(2).cid.to_bytes()),
-        ]
-        .concat()
-    );
-    assert_eq!(
-        stored.link(2).cid.to_string(),
-        "bafyreihl3ian35gqybgbo4nn4ogt3cbri3k4vsrdkaiuzqbjtcqniqkori"
-    );
+    let mut golden = GOLDEN.lines().filter(|line| !line.starts_with('#'));
+    for (name, blocks) in [
+        ("content", [stored.content(1), stored.content(2)]),
+        ("link", [stored.link(1), stored.link(2)]),
+    ] {
+        for (number, block) in (1..).zip(blocks) {
+            let line = format!("{name} {number} = {} {}", block.cid, to_hex(&block.bytes));
+            assert_eq!(golden.next(), Some(&*line));
+        }
+    }
+    assert_eq!(golden.next(), None);
+}
+
+#[test]
+fn the_golden_chain_is_whole() {
+    let mut verifier = start();
+    for line in GOLDEN.lines().filter(|line| line.starts_with("link")) {
+        let (_, block) = line.split_once(" = ").unwrap();
+        let (cid, hex) = block.split_once(' ').unwrap();
+        let link = verifier
+            .push(&Cid::try_from(cid).unwrap(), &from_hex(hex))
+            .unwrap();
+        assert_eq!(link.name, Price::NAME);
+    }
+    assert_eq!(verifier.head().map(|head| head.seq), Some(2));
 }
 
 #[test]

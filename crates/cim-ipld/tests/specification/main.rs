@@ -1,8 +1,9 @@
 //! What the crate promises, one test for each promise.
 //!
 //! `blocks` hold the event block against the field's general codec and against broken bytes,
-//! `chains` break chains in every way, `codec` and `ipld_fixtures` test general DAG-CBOR, `golden`
-//! keeps version 1 of the block format as it is.
+//! `chains` break chains in every way, `golden` keeps version 1 of the block format as it is.
+//! `codec`, `dag_json`, `codecs` and the fixtures test the codecs, `content_…` and `typed_content`
+//! content that is not an event, `cars` and `car_fixtures` CAR files.
 
 #![expect(
     clippy::unwrap_used,
