@@ -1,9 +1,9 @@
 //! The one spelling of a float.
 //!
-//! The digits are the shortest that read back as the same number; Rust's formatting finds them.
-//! Where the point goes is the rule of ECMA-262 (`Number::toString`), which RFC 8785 uses for
-//! canonical JSON too. A float without point and exponent would read as an integer, so it gets
-//! `.0`; zero keeps its sign.
+//! It is the number as ECMA-262 writes it (`Number::toString`, with its note 2), which RFC 8785 uses
+//! for canonical JSON too: as few digits as read back as the same number; of several such texts the
+//! closest one, and of two equally close ones the one whose last digit is even. A float without point
+//! and exponent would read as an integer, so it gets `.0`; zero keeps its sign.
 
 use super::JsonFault;
 
@@ -12,9 +12,8 @@ pub(super) fn float_text(float: f64) -> Result<String, JsonFault> {
     if !float.is_finite() {
         return Err(JsonFault::Float);
     }
-    // Such as `-8.940696716308594e-8`: one digit, the others after a point, the exponent.
-    let shortest = format!("{float:e}");
-    let (mantissa, exponent) = shortest.split_once('e').ok_or(JsonFault::Float)?;
+    let text = shortest(float);
+    let (mantissa, exponent) = text.split_once('e').ok_or(JsonFault::Float)?;
     let exponent: i32 = exponent.parse().map_err(|_| JsonFault::Float)?;
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
         Some(mantissa) => ("-", mantissa),
@@ -38,6 +37,25 @@ pub(super) fn float_text(float: f64) -> Result<String, JsonFault> {
         _ if exponent > 0 => format!("{sign}{mantissa}e+{exponent}"),
         _ => format!("{sign}{mantissa}e{exponent}"),
     })
+}
+
+/// The digits, such as `-8.940696716308594e-8`: one, the others after a point, the exponent.
+fn shortest(float: f64) -> String {
+    // As few as possible, but of two equally close texts the larger one.
+    let few = format!("{float:e}");
+    let digits = few
+        .bytes()
+        .take_while(|&byte| byte != b'e')
+        .filter(u8::is_ascii_digit)
+        .count();
+    // The closest text of as many digits, halves to even. Next to a power of two that can be another
+    // number.
+    let closest = format!("{float:.*e}", digits.saturating_sub(1));
+    if closest.parse() == Ok(float) {
+        closest
+    } else {
+        few
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +85,14 @@ mod tests {
             ("5e-324", 5e-324),
             ("2.2250738585072014e-308", f64::MIN_POSITIVE),
             ("333333333.3333333", 333_333_333.333_333_3),
+            // Halfway between two texts, and next to powers of two.
+            ("684908567976417.2", 684_908_567_976_417.25),
+            ("684908567976417.8", 684_908_567_976_417.75),
+            ("78610478910504.62", 78_610_478_910_504.625),
+            ("9.5367431640625e-7", 0.5_f64.powi(20)),
+            ("8.673617379884035e-19", 0.5_f64.powi(60)),
+            ("9.671406556917033e+24", 2_f64.powi(83)),
+            ("2e-44", 2e-44),
         ] {
             assert_eq!(float_text(float).as_deref(), Ok(text));
         }
