@@ -22,7 +22,7 @@ fn raw(bytes: impl Into<Vec<u8>>) -> Block {
 fn block() -> impl Strategy<Value = Block> {
     let bytes = prop_oneof![
         8 => prop::collection::vec(any::<u8>(), 0..200),
-        1 => prop::collection::vec(any::<u8>(), 16_000..70_000),
+        1 => (any::<u8>(), 16_000..140_000_usize).prop_map(|(byte, len)| vec![byte; len]),
     ];
     (bytes, 0..5_u8, 0..300_u64).prop_map(|(bytes, kind, codec)| match kind {
         0 => Block::new(codec, HashFunction::Blake3, bytes),
