@@ -136,6 +136,12 @@ pub enum OpenError {
         /// The field of [`NatsOptions`].
         option: &'static str,
     },
+    /// Stores of this kind can't be [inspected](inspect), only opened.
+    #[error("a store of kind `{scheme}:` can't be inspected, only opened; `embedded:PATH` can")]
+    NotInspectable {
+        /// The URL's scheme.
+        scheme: String,
+    },
     /// The store had to exist and does not.
     #[error("there is no store at `{url}`")]
     NotFound {
@@ -167,7 +173,7 @@ pub enum OpenError {
 /// ```
 ///
 /// # Errors
-/// Every [`OpenError`] except `NotFound`.
+/// Every [`OpenError`] except `NotFound` and `NotInspectable`.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     open_with(url, OpenOptions::default()).await
 }
@@ -194,20 +200,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 /// ```
 ///
 /// # Errors
-/// Every [`OpenError`].
+/// Every [`OpenError`] except `NotInspectable`.
 pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
-    if url.is_empty() {
-        return Err(OpenError::Malformed {
-            url: String::new(),
-            reason: "it is empty; a store is named such as `embedded:./data`",
-        });
-    }
-    let Some((scheme, rest)) = split_scheme(url) else {
-        return Err(OpenError::NoScheme {
-            url: url.to_owned(),
-        });
-    };
-    let scheme = scheme.to_ascii_lowercase();
+    let (scheme, rest) = parts(url)?;
     if let ("memory" | "embedded", Some(option)) = (scheme.as_str(), options.nats.given()) {
         return Err(OpenError::NotAnOption { scheme, option });
     }
@@ -219,6 +214,55 @@ pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>
             scheme: scheme.to_owned(),
         }),
     }
+}
+
+/// Looks at the store at a URL without opening it: also at one that is so damaged that it can't be
+/// opened, to learn which events are hit. Nothing of it is changed.
+///
+/// Its log can be examined, its streams be listed and its size be told; everything else is refused as
+/// `Unsupported`. Only a store in a directory, `embedded:PATH`, can be inspected.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let directory = tempfile::tempdir()?;
+/// # let url = format!("embedded:{}", directory.path().join("data").display());
+/// # cim_domain::open(&url).await?.close().await?;
+/// use cim_domain::store::{Context, Position};
+///
+/// let store = cim_domain::inspect(&url).await?;
+/// let found = store.log().examine(&Context::new(), Position::NONE).await?;
+/// # drop(found);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// `NotInspectable` for stores of another kind; `NotFound` where there is none; `Store` where it can't
+/// be looked at, as when a process has it open; and those of a URL that is none.
+pub async fn inspect(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    let (scheme, rest) = parts(url)?;
+    match scheme.as_str() {
+        "embedded" => inspect_embedded(url, rest).await,
+        "memory" | "nats" | "tls" => Err(OpenError::NotInspectable { scheme }),
+        _ => Err(OpenError::UnknownScheme { scheme }),
+    }
+}
+
+/// The scheme of a URL, in lower case, and what follows it.
+fn parts(url: &str) -> Result<(String, &str), OpenError> {
+    if url.is_empty() {
+        return Err(OpenError::Malformed {
+            url: String::new(),
+            reason: "it is empty; a store is named such as `embedded:./data`",
+        });
+    }
+    let Some((scheme, rest)) = split_scheme(url) else {
+        return Err(OpenError::NoScheme {
+            url: url.to_owned(),
+        });
+    };
+    Ok((scheme.to_ascii_lowercase(), rest))
 }
 
 /// The scheme (RFC 3986, section 3.1) and what follows its colon. A single letter is the drive of
@@ -256,22 +300,7 @@ async fn open_embedded(
     use cim_store::Fault;
     use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
 
-    // `embedded://PATH` is taken as it is meant.
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() {
-        return Err(OpenError::Malformed {
-            url: url.to_owned(),
-            reason: "a directory follows `embedded:`, such as `embedded:./data`",
-        });
-    }
-    if path == "~" || path.starts_with("~/") {
-        // Taken as it is it would quietly be a directory named `~`.
-        return Err(OpenError::Malformed {
-            url: url.to_owned(),
-            reason: "only a shell knows what `~` means, and it does not look behind `embedded:`; \
-                     write the directory out, or `./~` for one of that name",
-        });
-    }
+    let path = embedded_path(url, rest)?;
     let mut settings = EmbeddedSettings::default()
         .with_clock(options.clock)
         .with_ids(options.ids);
@@ -292,12 +321,62 @@ async fn open_embedded(
     }
 }
 
+/// The directory that an `embedded:` URL names.
+#[cfg(feature = "embedded")]
+fn embedded_path<'a>(url: &str, rest: &'a str) -> Result<&'a str, OpenError> {
+    // `embedded://PATH` is taken as it is meant.
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() {
+        return Err(OpenError::Malformed {
+            url: url.to_owned(),
+            reason: "a directory follows `embedded:`, such as `embedded:./data`",
+        });
+    }
+    if path == "~" || path.starts_with("~/") {
+        // Taken as it is it would quietly be a directory named `~`.
+        return Err(OpenError::Malformed {
+            url: url.to_owned(),
+            reason: "only a shell knows what `~` means, and it does not look behind `embedded:`; \
+                     write the directory out, or `./~` for one of that name",
+        });
+    }
+    Ok(path)
+}
+
+#[cfg(feature = "embedded")]
+async fn inspect_embedded(url: &str, rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    use cim_store::Fault;
+    use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
+
+    let path = embedded_path(url, rest)?;
+    match EmbeddedStore::inspect(path, EmbeddedSettings::default()).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) if error.fault() == Some(Fault::NotFound) => Err(OpenError::NotFound {
+            url: url.to_owned(),
+        }),
+        Err(source) => Err(OpenError::Store {
+            url: url.to_owned(),
+            source,
+        }),
+    }
+}
+
 #[cfg(not(feature = "embedded"))]
-async fn open_embedded(_: &str, _: &str, _: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
-    Err(OpenError::NotBuilt {
+async fn inspect_embedded(_: &str, _: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(without_embedded())
+}
+
+#[cfg(not(feature = "embedded"))]
+fn without_embedded() -> OpenError {
+    OpenError::NotBuilt {
         scheme: "embedded".to_owned(),
         reason: "it was built without the feature `embedded` of cim-domain",
-    })
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+async fn open_embedded(_: &str, _: &str, _: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    Err(without_embedded())
 }
 
 #[cfg(feature = "nats")]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cim_domain::store::{
     Append, CommitId, EventLogExt as _, IdGenerator as _, NewEvent, StreamId, Version,
 };
-use cim_domain::store::{Context, ManualClock, SequentialIds, Timestamp};
-use cim_domain::{NatsOptions, OpenError, OpenOptions, Repository, open, open_with};
+use cim_domain::store::{Context, Fault, ManualClock, SequentialIds, Timestamp};
+use cim_domain::{NatsOptions, OpenError, OpenOptions, Repository, inspect, open, open_with};
 
 use crate::account::{Account, AccountCommand, ID, ctx};
 
@@ -69,6 +69,51 @@ async fn what_only_stores_on_nats_take_is_refused_by_others() {
         );
     }
     assert!(!directory.path().join("data").exists());
+}
+
+#[tokio::test]
+async fn a_store_in_a_directory_is_inspected_without_being_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("embedded:{}", directory.path().join("data").display());
+    assert!(matches!(
+        inspect(&url).await.unwrap_err(),
+        OpenError::NotFound { .. }
+    ));
+    assert!(!directory.path().join("data").exists());
+    let store = open(&url).await.unwrap();
+    let accounts = Repository::<Account>::new(store.log());
+    accounts
+        .execute(&ctx(), &ID, AccountCommand::Deposit(1))
+        .await
+        .unwrap();
+    assert!(matches!(
+        inspect(&url).await.unwrap_err(),
+        OpenError::Store { .. }
+    ));
+    store.close().await.unwrap();
+    let store = inspect(&url).await.unwrap();
+    let stats = store.log().stats(&Context::new()).await.unwrap();
+    assert!(stats.events > 0);
+    let error = store.buckets(&Context::new()).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Unsupported));
+}
+
+#[tokio::test]
+async fn stores_that_are_no_directory_are_not_inspected() {
+    for url in ["memory:", "nats://localhost:4222", "tls://localhost:4222"] {
+        assert!(matches!(
+            inspect(url).await.unwrap_err(),
+            OpenError::NotInspectable { .. }
+        ));
+    }
+    assert!(matches!(
+        inspect("./data").await.unwrap_err(),
+        OpenError::NoScheme { .. }
+    ));
+    assert!(matches!(
+        inspect("sqlite:data").await.unwrap_err(),
+        OpenError::UnknownScheme { .. }
+    ));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod damage;
 mod disk_faults;
 mod disks;
 mod examination;
+mod in_order;
 mod known_damage;
 mod ledger;
 mod locking;
