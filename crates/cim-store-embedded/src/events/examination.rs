@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use cim_ipld::EventBlock;
 use cim_store::{
     Damage, EventCid, EventFilter, EventLogError, Examination, Examined, ExaminedEvent, Position,
@@ -142,12 +142,11 @@ impl Examiner {
     }
 
     /// What the record is handed out as, unless something comes before it or it is none.
-    fn record(&mut self, header: &Header, body: std::ops::Range<usize>) -> Option<Examined> {
+    fn record(&mut self, header: &Header, body: Range<usize>) -> Option<Examined> {
         if header.kind == SEAM {
             return None;
         }
-        let body = self.survey.piece().slice(body);
-        let found = self.examine(header, &body);
+        let found = self.examine(header, body);
         if header.sequence <= self.after {
             self.holes.clear();
             return None;
@@ -160,25 +159,33 @@ impl Examiner {
         None
     }
 
-    fn examine(&mut self, header: &Header, body: &Bytes) -> Examined {
-        let Some((digest, _)) = body
-            .split_first_chunk::<DIGEST_BYTES>()
-            .filter(|_| header.kind == EVENT)
-        else {
+    fn examine(&mut self, header: &Header, body: Range<usize>) -> Examined {
+        // One clone of the piece is all that an event costs: they are what takes the time here.
+        let piece = self.survey.piece();
+        let bytes = piece.get(body.clone()).unwrap_or_default();
+        let digest = bytes.first_chunk::<DIGEST_BYTES>();
+        let Some(digest) = digest.filter(|_| header.kind == EVENT) else {
             return self.no_event(header, "a record that is no event stands");
         };
         let cid = EventCid::from_digest(*digest);
-        match self.file_under(header, body) {
-            Some(stream) => Examined::Event(ExaminedEvent {
-                position: Position::new(header.sequence),
-                stored_at: Timestamp::from_micros(header.stored_at),
-                stream,
-                version: Version::new(header.number),
-                cid,
-                block: body.slice(DIGEST_BYTES..),
-            }),
-            None => self.no_event(header, "an event of an unknown stream stands"),
-        }
+        let stream = match self.known.follow(header.previous, header.place) {
+            Some(stream) => stream,
+            None => match self.learn(header, bytes) {
+                Some(stream) => {
+                    self.known.enter(&stream, header.place);
+                    stream
+                }
+                None => return self.no_event(header, "an event of an unknown stream stands"),
+            },
+        };
+        Examined::Event(ExaminedEvent {
+            position: Position::new(header.sequence),
+            stored_at: Timestamp::from_micros(header.stored_at),
+            stream,
+            version: Version::new(header.number),
+            cid,
+            block: piece.slice(body.start + DIGEST_BYTES..body.end),
+        })
     }
 
     fn no_event(&self, header: &Header, what: &str) -> Examined {
@@ -192,20 +199,14 @@ impl Examiner {
         })
     }
 
-    /// The stream that a record is filed under.
-    fn file_under(&mut self, header: &Header, body: &[u8]) -> Option<StreamId> {
-        if let Some(stream) = self.known.follow(header.previous, header.place) {
-            return Some(stream);
-        }
+    /// The stream of a record that links to nothing that was seen.
+    fn learn(&self, header: &Header, body: &[u8]) -> Option<StreamId> {
         let named = stream_of(body);
-        let stream = if crc32c::crc32c(body) == header.body_crc {
-            named
-        } else {
-            // The bytes are not those that were stored, and neither may the name be.
-            self.stream_before(header.previous).or(named)
-        }?;
-        self.known.enter(&stream, header.place);
-        Some(stream)
+        if crc32c::crc32c(body) == header.body_crc {
+            return named;
+        }
+        // The bytes are not those that were stored, and neither may the name be.
+        self.stream_before(header.previous).or(named)
     }
 
     /// The stream of the record at a place, or of one before it.
