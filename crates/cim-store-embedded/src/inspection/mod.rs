@@ -43,13 +43,37 @@ use crate::store::{journal_setting, on_a_thread};
 /// stopped, and was never acknowledged, is passed over.
 ///
 /// `streams` gives what the index and the log say together. Where the index leads to an event that
-/// is not there any more, because the file was cut off or other bytes stand there, the head has the version
-/// that the index says, no [position](cim_store::Position::NONE), and a CID whose digest is all zeros: nobody knows them.
-/// So a stream was cut where its head has a higher version than its last event in the examination.
-/// The index tells this of streams whose heads it held when the store was closed, or since it was last written.
+/// is not there any more, because the file was cut off or other bytes stand there, the head has the
+/// version that the index says, no [position](cim_store::Position::NONE), and a CID whose digest is
+/// all zeros: nobody knows them. So a stream was cut where its head has a higher version than its
+/// last event in the examination. The index knows this as of when the store was closed; after a
+/// kill it may be behind, and then only positions that are missing tell of the cut.
 ///
-/// Beyond that an examination hands out as [`Damage`](cim_store::Damage): first, what is wrong with files beside the
-/// records; last, heads of the index of which no event is left that would tell the stream's name.
+/// An examination hands out as [`Damage`](cim_store::Damage), beside what is wrong with records:
+/// first, what is wrong with other parts of the files; last, heads of the index of which no event
+/// is left that would tell the stream's name. Positions that are missing next to each other are one
+/// damage, with the first of them and a message that names the last.
+///
+/// ```
+/// use cim_store::{Context, Examined, Position, Store};
+/// use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
+/// use futures_util::TryStreamExt;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("data");
+/// # EmbeddedStore::open(&path, EmbeddedSettings::default()).await?.close().await?;
+/// let store = EmbeddedStore::inspect(&path, EmbeddedSettings::default()).await?;
+/// let mut found = store.log().examine(&Context::new(), Position::NONE).await?;
+/// while let Some(found) = found.try_next().await? {
+///     match found {
+///         Examined::Event(event) => println!("{} {}", event.stream, event.version),
+///         Examined::Damage(damage) => println!("{}", damage.message),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Inspection {
     inspected: Arc<Inspected>,

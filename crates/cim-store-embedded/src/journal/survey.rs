@@ -197,8 +197,10 @@ impl Survey {
 
     /// What was read from the offset on.
     fn here(&self) -> &[u8] {
-        let skip = (self.offset - self.piece_offset) as usize;
-        self.piece.get(skip..).unwrap_or_default()
+        // The way to the next record may have led further and back.
+        let skip = self.offset.checked_sub(self.piece_offset);
+        let here = skip.and_then(|skip| self.piece.get(usize::try_from(skip).ok()?..));
+        here.unwrap_or_default()
     }
 
     /// Sees to it that so many bytes from the offset on are read, or all there are. A file that is

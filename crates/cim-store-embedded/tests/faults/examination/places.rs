@@ -104,6 +104,46 @@ async fn a_flipped_byte_of_a_header_loses_one_event_that_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_large_event_is_found_with_and_without_its_length() {
+    let place = tempfile::tempdir().unwrap();
+    let store = super::open(place.path()).await;
+    let log = store.log();
+    for number in 0..6_u64 {
+        // More than is read at a time.
+        let payload = vec![number as u8; 150_000 + 1_000 * number as usize];
+        let blob = cim_store::EventType::new("blob").unwrap();
+        let event = cim_store::NewEvent::new(blob, cim_store::ContentType::BYTES, payload);
+        let append = cim_store::Append::new().write(
+            super::stream("large"),
+            Version::new(number),
+            vec![event],
+        );
+        log.append(&cim_store::Context::new(), append)
+            .await
+            .unwrap();
+    }
+    let events = Report::of(&*log, 0).await.events;
+    drop(log);
+    store.close().await.unwrap();
+    let heads = std::collections::BTreeMap::new();
+    let store = Closed {
+        place,
+        events,
+        heads,
+    };
+    let record = store.records(1)[2].clone();
+    // The magic, the lowest and the highest byte of the length, and the checksum.
+    for at in [0, 8, 11, 4] {
+        store.change(1, |bytes| bytes[record.start + at] ^= 0x15);
+        let found = report(store.path()).await;
+        let said: Vec<_> = found.damage.iter().map(said).collect();
+        assert_eq!(said, [(3, Some("large"), 3, false)], "byte {at}");
+        assert_eq!(found.events, store.without(&[3]), "byte {at}");
+        store.change(1, |bytes| bytes[record.start + at] ^= 0x15);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_between_records_hits_no_event() {
     let store = twelve().await;
     let records = store.records(1);
