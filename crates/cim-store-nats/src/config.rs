@@ -140,6 +140,19 @@ impl StreamConfig {
         config
     }
 
+    /// Checks that what was found is a log whose messages this library reads, whatever its settings.
+    pub(crate) fn check_format<K: PortErrorKind>(&self, found: &Self) -> Result<(), PortError<K>> {
+        let format = |config: &Self| config.metadata.get(FORMAT.0).cloned().unwrap_or_default();
+        if format(self) == format(found) {
+            return Ok(());
+        }
+        Err(
+            PortError::invalid("the JetStream stream is not a log that can be read")
+                .with("JetStream stream", &self.name)
+                .with(FORMAT.0, format(found)),
+        )
+    }
+
     /// Checks that a JetStream stream that is there keeps what this store would store in it.
     /// `self` is what the settings ask for; the number of replicas counts only where it was asked.
     pub(crate) fn check_found<K: PortErrorKind>(

@@ -112,6 +112,13 @@ pub(crate) fn closed<K: PortErrorKind>() -> PortError<K> {
     PortError::closed("the store is closed").with_hint("open it again")
 }
 
+/// The store is only looked at.
+#[cold]
+pub(crate) fn inspected<K: PortErrorKind>() -> PortError<K> {
+    PortError::unsupported("the store is inspected; nothing of it is changed")
+        .with_hint("open it to use it")
+}
+
 /// The JetStream stream is not there any more.
 #[cold]
 pub(crate) fn stream_gone<K: PortErrorKind>(name: &str) -> PortError<K> {

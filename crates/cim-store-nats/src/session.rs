@@ -33,6 +33,8 @@ pub(crate) struct Session {
     closed: AtomicBool,
     /// Messages of the log are missing on the server.
     damaged: AtomicBool,
+    /// It is only looked at: nothing is changed.
+    inspected: AtomicBool,
     closing: watch::Sender<bool>,
     /// The highest sequence of the log that this process was told of.
     highest: AtomicU64,
@@ -61,6 +63,7 @@ impl Session {
             epoch,
             closed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            inspected: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             highest: AtomicU64::new(0),
             compared: AtomicU64::new(told),
@@ -87,8 +90,26 @@ impl Session {
         self.damaged.store(true, Ordering::Release);
     }
 
-    /// Refuses to write where what is stored is damaged.
+    /// Changes nothing from now on.
+    pub(crate) fn only_inspect(&self) {
+        self.inspected.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_inspected(&self) -> bool {
+        self.inspected.load(Ordering::Acquire)
+    }
+
+    /// Refuses what might change the store where it is only looked at.
+    pub(crate) fn check_not_inspected<K: PortErrorKind>(&self) -> Result<(), PortError<K>> {
+        if self.is_inspected() {
+            return Err(error::inspected());
+        }
+        Ok(())
+    }
+
+    /// Refuses to write where what is stored is damaged, and where it is only looked at.
     pub(crate) fn check_writable(&self) -> Result<(), EventLogError> {
+        self.check_not_inspected()?;
         if self.damaged.load(Ordering::Acquire) {
             return Err(error::holes(self.log_stream()));
         }

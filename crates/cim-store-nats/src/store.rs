@@ -66,7 +66,20 @@ impl NatsStore {
     pub async fn open(url: &str, settings: NatsSettings) -> Result<Self, EventLogError> {
         settings.check()?;
         let connection = connection::connect(url, &settings.connection).await?;
-        Self::on(connection, settings).await
+        Self::on(connection, settings, Use::Work).await
+    }
+
+    /// Connects to the servers of a URL to look at the store there without opening it: also where
+    /// messages of its log are missing, or its JetStream stream has other settings, so that it can't
+    /// be opened. Nothing of it is changed: what would change something is refused as `Unsupported`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `NotFound` where there is no store; `Invalid` where what is there is
+    /// no log whose messages this library reads.
+    pub async fn inspect(url: &str, settings: NatsSettings) -> Result<Self, EventLogError> {
+        settings.check()?;
+        let connection = connection::connect(url, &settings.connection).await?;
+        Self::on(connection, settings.must_exist(), Use::Inspection).await
     }
 
     /// Opens the store over a connection that was made elsewhere. What the settings say of
@@ -82,10 +95,14 @@ impl NatsStore {
         settings: NatsSettings,
     ) -> Result<Self, EventLogError> {
         settings.check()?;
-        Self::on(connection::adopt(client)?, settings).await
+        Self::on(connection::adopt(client)?, settings, Use::Work).await
     }
 
-    async fn on(connection: Connection, settings: NatsSettings) -> Result<Self, EventLogError> {
+    async fn on(
+        connection: Connection,
+        settings: NatsSettings,
+        used_for: Use,
+    ) -> Result<Self, EventLogError> {
         let Connection {
             client,
             waiting,
@@ -103,14 +120,17 @@ impl NatsStore {
             settings.connection.operation_timeout,
             settings.connection.request_timeout,
         );
-        let info = open_stream(&api, &settings, has_jetstream, &budget).await?;
+        let info = open_stream(&api, &settings, has_jetstream, used_for, &budget).await?;
         let time = info.ts.as_deref().and_then(|time| time.parse().ok());
         let time: Timestamp = time.unwrap_or_else(|| settings.clock.now());
         let flush = flush_policy(&api, &settings, &info, &budget).await?;
         let replicas = info.config.num_replicas;
         let time = ServerTime::new(time);
         let session = Session::new(settings, api, time, limits, flush, replicas, epoch);
-        upkeep::start(&session);
+        match used_for {
+            Use::Work => upkeep::start(&session),
+            Use::Inspection => session.only_inspect(),
+        }
         Ok(Self {
             log: NatsLog::new(session.clone()),
             session,
@@ -121,6 +141,14 @@ impl NatsStore {
     pub fn requests_sent(&self) -> u64 {
         self.session.api.requests.sent()
     }
+}
+
+/// What a store is connected to for.
+#[derive(Clone, Copy)]
+enum Use {
+    Work,
+    /// To look at it, and change nothing.
+    Inspection,
 }
 
 /// The contract's limits, as far as the server takes messages of that size.
@@ -137,6 +165,7 @@ async fn open_stream(
     api: &Api,
     settings: &NatsSettings,
     has_jetstream: bool,
+    used_for: Use,
     budget: &Budget,
 ) -> Result<StreamInfo, EventLogError> {
     let report = |failure: Failure| match failure {
@@ -176,8 +205,13 @@ async fn open_stream(
             }
         },
     };
-    asked.check_found::<cim_store::EventLogErrorKind>(&info.config, settings.replicas)?;
-    check_complete(&info)?;
+    match used_for {
+        Use::Work => {
+            asked.check_found(&info.config, settings.replicas)?;
+            check_complete(&info)?;
+        }
+        Use::Inspection => asked.check_format(&info.config)?,
+    }
     Ok(info)
 }
 
@@ -259,9 +293,11 @@ impl Store for NatsStore {
     }
 
     fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
-        Some(Arc::new(NatsSharedSubscriptions::new(
-            self.log.shared.clone(),
-        )))
+        // To join one makes it.
+        (!self.session.is_inspected()).then(|| {
+            let shared = NatsSharedSubscriptions::new(self.log.shared.clone());
+            Arc::new(shared) as Arc<dyn SharedSubscriptions>
+        })
     }
 
     async fn bucket(
@@ -270,6 +306,7 @@ impl Store for NatsStore {
         name: &BucketName,
         settings: BucketSettings,
     ) -> Result<Arc<dyn Bucket>, BucketError> {
+        self.session.check_not_inspected()?;
         buckets::open(&self.session, ctx, name, settings).await
     }
 

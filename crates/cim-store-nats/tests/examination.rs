@@ -12,9 +12,9 @@ use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use cim_conformance::nats_server::{ServerSettings, TestCluster, TestServer};
 use cim_store::{
-    Append, CommitId, Context, Damage, EventCid, EventLogError, EventLogExt, Examined,
-    ExaminedEvent, ExpectedVersion, Fault, LogQuery, Metadata, NewEvent, OrderedAppend, Position,
-    Store, StreamId, SystemClock, Version,
+    Append, BucketSettings, CommitId, Context, Damage, EventCid, EventLogError, EventLogExt,
+    Examined, ExaminedEvent, ExpectedVersion, Fault, LogQuery, Metadata, NewEvent, OrderedAppend,
+    Position, Store, StreamId, SystemClock, Version,
 };
 use cim_store_nats::{NatsSettings, NatsStore};
 use futures_util::{StreamExt, TryStreamExt};
@@ -128,14 +128,17 @@ async fn messages(url: &str) -> Vec<Message> {
 async fn copy(messages: &[Message]) -> (String, NatsStore) {
     let url = fresh();
     let store = open(&url).await;
-    let client = client(&url).await;
+    publish(&client(&url).await, messages).await;
+    (url, store)
+}
+
+async fn publish(client: &Client, messages: &[Message]) {
     for message in messages {
         let (subject, headers) = (message.subject.clone(), message.headers.clone());
         let answer = client.request_with_headers(subject, headers, message.payload.clone());
         let answer: Value = serde_json::from_slice(&answer.await.unwrap().payload).unwrap();
         assert_eq!(answer["error"], Value::Null);
     }
-    (url, store)
 }
 
 /// A log with everything that there is in one: streams of several events, commits of several
@@ -357,6 +360,59 @@ async fn what_was_removed_is_missing_where_it_was_in_the_middle_and_at_the_end()
 }
 
 #[tokio::test]
+async fn a_log_that_can_not_be_opened_can_be_inspected() {
+    let (url, store) = original().await;
+    let sound = sound(&store).await;
+    // A copy in a JetStream stream that lets messages be deleted.
+    let (copied_at, messages) = (fresh(), messages(&url).await);
+    let info = api(
+        &client(&url).await,
+        &format!("STREAM.INFO.{LOG}"),
+        &json!({}),
+    )
+    .await;
+    let mut config = info["config"].clone();
+    config["deny_delete"] = false.into();
+    let other = client(&copied_at).await;
+    api(&other, &format!("STREAM.CREATE.{LOG}"), &config).await;
+    publish(&other, &messages).await;
+    let delete = format!("STREAM.MSG.DELETE.{LOG}");
+    api(&other, &delete, &json!({ "seq": 2 })).await;
+    api(&other, &delete, &json!({ "seq": messages.len() })).await;
+
+    let refused = NatsStore::open(&copied_at, NatsSettings::default()).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(Fault::Invalid));
+    let inspected = NatsStore::inspect(&copied_at, NatsSettings::default());
+    let inspected = inspected.await.unwrap();
+    let differ = differences(&sound, &examine(&inspected).await);
+    let missing: Vec<_> = differ
+        .into_iter()
+        .map(|(position, found)| match found {
+            Some(Examined::Damage(damage)) => (position, damage.missing),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(missing, [(2, true), (messages.len() as u64, true)]);
+
+    // Nothing of it is changed.
+    let (log, ctx) = (inspected.log(), Context::new());
+    let commit = Append::new().write(stream("9"), ExpectedVersion::Any, events(1));
+    let write = log.append(&ctx, commit.clone());
+    assert_eq!(write.await.unwrap_err().fault(), Some(Fault::Unsupported));
+    let commits = vec![OrderedAppend::new(Context::new(), commit)];
+    let error = log.append_in_order(&ctx, commits).await.error.unwrap();
+    assert_eq!(error.fault(), Some(Fault::Unsupported));
+    let name = "settings".parse().unwrap();
+    let bucket = inspected.bucket(&ctx, &name, BucketSettings::default());
+    assert_eq!(bucket.await.unwrap_err().fault(), Some(Fault::Unsupported));
+    assert!(inspected.shared_subscriptions().is_none());
+    assert!(!log.capabilities().shared_subscriptions);
+
+    let nothing = NatsStore::inspect(&fresh(), NatsSettings::default()).await;
+    assert_eq!(nothing.unwrap_err().fault(), Some(Fault::NotFound));
+}
+
+#[tokio::test]
 async fn what_this_process_knows_of_and_is_cut_off_is_missing() {
     let (url, store) = original().await;
     let sound = sound(&store).await;
@@ -368,11 +424,7 @@ async fn what_this_process_knows_of_and_is_cut_off_is_missing() {
     api(&client, &format!("STREAM.DELETE.{LOG}"), &json!({})).await;
     let create = format!("STREAM.CREATE.{LOG}");
     api(&client, &create, &info["config"]).await;
-    for message in &kept[..4] {
-        let (subject, headers) = (message.subject.clone(), message.headers.clone());
-        let published = client.request_with_headers(subject, headers, message.payload.clone());
-        published.await.unwrap();
-    }
+    publish(&client, &kept[..4]).await;
     let examined = examine(&store).await;
     assert_eq!(examined.len(), 5);
     let Some(Examined::Damage(damage)) = examined.last() else {
@@ -462,17 +514,17 @@ async fn what_others_published_to_the_logs_subjects_is_damage() {
     let sound = sound(&store).await;
     let mut foreign = messages(&url).await;
     let end = foreign.len() as u64;
-    let mut publish = |subject: &str| {
+    let mut add = |subject: &str| {
         foreign.push(Message {
             subject: subject.to_owned(),
             headers: HeaderMap::new(),
             payload: "{}".into(),
         });
     };
-    publish("cim.events.hello");
-    publish("cim.commits.hello");
-    publish("cim.checks.hello.world");
-    publish("cim.events.sales.order.1.placed.77");
+    add("cim.events.hello");
+    add("cim.commits.hello");
+    add("cim.checks.hello.world");
+    add("cim.events.sales.order.1.placed.77");
     let (_, copied) = copy(&foreign).await;
     let differ = differences(&sound, &examine(&copied).await);
     let damages: Vec<_> = differ

@@ -125,7 +125,7 @@ impl EventLog for NatsLog {
             flush: session.flush,
         });
         capabilities.truncate = false;
-        capabilities.shared_subscriptions = true;
+        capabilities.shared_subscriptions = !session.is_inspected();
         capabilities.limits = session.limits;
         capabilities
     }

@@ -353,7 +353,7 @@ impl Found<'_> {
             schema_version: SchemaVersion::new(schema_version)
                 .ok_or(Wrong(header::SCHEMA_VERSION))?,
             time: self.time()?,
-            stored_at: stored_at,
+            stored_at,
             content_type: match self.content_type {
                 Some("application/json") => ContentType::JSON,
                 Some(other) => {
@@ -361,7 +361,7 @@ impl Found<'_> {
                 }
                 None => return Err(Wrong(header::CONTENT_TYPE)),
             },
-            payload: payload,
+            payload,
             metadata: self.metadata()?,
             commit_id: read(header::COMMIT, self.commit)?,
             commit_index,
