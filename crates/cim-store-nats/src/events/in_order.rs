@@ -234,7 +234,7 @@ impl Import<'_> {
             if self.sent.contains(&id) || !ids.insert(id) {
                 break;
             }
-            messages += events;
+            messages += events + usize::from(needs_mark(self.log, append, id));
             bytes += payload_bytes(append);
             let is_full = messages > BATCH_MESSAGES || bytes > BATCH_BYTES;
             if count == self.most || (count > 0 && is_full) {

@@ -107,6 +107,36 @@ async fn an_import_goes_on_in_order_through_the_deaths_of_leaders() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_check_what_those_before_them_wrote_go_together() {
+    let cluster = TestCluster::start(ServerSettings::new());
+    let cluster = cluster.unwrap_or_else(|error| panic!("{error}"));
+    let store = NatsStore::open(&cluster.urls().join(","), settings()).await;
+    let store = store.unwrap();
+    let mut versions = [0_u64; STREAMS as usize];
+    let mut commits = history(400, |number| {
+        ExpectedVersion::Exact(Version::new(number / STREAMS))
+    });
+    for (number, commit) in (0_u64..).zip(&mut commits) {
+        // Of the stream that was written last, and of the one that is written next.
+        for checked in [number + STREAMS - 1, number + 1] {
+            let version = Version::new(versions[(checked % STREAMS) as usize]);
+            let append = std::mem::take(&mut commit.append);
+            commit.append = append.check(stream(checked % STREAMS), version);
+        }
+        versions[(number % STREAMS) as usize] += 1;
+    }
+    let before = store.requests_sent();
+    let log = store.log();
+    let done = log.append_in_order(&Context::new(), commits.clone()).await;
+    assert!(done.error.is_none(), "{:?}", done.error);
+    let requests = store.requests_sent() - before;
+    assert!(requests < 40, "{requests} requests");
+    let stored = log_of(&store).await;
+    let found: Vec<_> = stored.iter().map(|event| event.commit_id).collect();
+    assert!(found == ids(&commits), "{} are stored", found.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn imports_and_writers_at_once_keep_their_own_order() {
     let cluster = TestCluster::start(ServerSettings::new());
     let cluster = cluster.unwrap_or_else(|error| panic!("{error}"));
