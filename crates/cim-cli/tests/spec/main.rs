@@ -9,6 +9,7 @@
     reason = "clippy.toml allows it in tests, but not in what helps them"
 )]
 
+mod car;
 mod commands;
 mod demo_git;
 mod demo_git_interrupted;

@@ -271,3 +271,40 @@ async fn options_that_do_not_go_together_or_are_not_there_are_refused() {
     let ended = cim(&url, &["append", "a.b.c", "d", "--replicas", "2"]).await;
     assert_eq!(ended.code, ExitCode::Invalid, "{}", ended.show());
 }
+
+#[tokio::test]
+async fn a_history_goes_from_a_directory_to_nats_and_back_byte_by_byte() {
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let embedded = |name: &str| format!("embedded:{}", path(name));
+    let (one, on_nats, two) = (embedded("one"), fresh(), embedded("two"));
+    for number in 0..30 {
+        let stream = format!("sales.order.{}", number % 4);
+        let total = format!(r#"{{"total":{number}}}"#);
+        let append = [
+            "append",
+            &stream,
+            "größer",
+            &total,
+            "--metadata",
+            "tenant=acme",
+        ];
+        cim(&one, &append).await.ok();
+    }
+    let (first, second, third) = (path("1.car"), path("2.car"), path("3.car"));
+    cim(&one, &["export", "--car", &first]).await.ok();
+    cim(&on_nats, &["import", "--car", &first]).await.ok();
+    cim(&on_nats, &["export", "--car", &second]).await.ok();
+    cim(&two, &["import", "--car", &second]).await.ok();
+    cim(&two, &["export", "--car", &third]).await.ok();
+    let bytes = |file: &str| std::fs::read(file).unwrap();
+    assert!(bytes(&first) == bytes(&second), "as exported from NATS");
+    assert!(
+        bytes(&first) == bytes(&third),
+        "as exported from a directory again"
+    );
+    let verified = cim(&on_nats, &["verify", "-q"]).await.ok();
+    assert!(verified.contains("faults   0\n"), "{verified}");
+    let again = cim(&on_nats, &["import", "--car", &third, "-q"]).await.ok();
+    assert!(again.ends_with("found    30\nstored   0\n"), "{again}");
+}

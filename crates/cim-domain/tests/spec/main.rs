@@ -9,6 +9,9 @@
 mod account;
 mod aggregate_repository;
 mod checkpoints;
+mod car;
+mod car_damage;
+mod car_histories;
 mod concurrency;
 mod decoding;
 mod derive;

@@ -1,0 +1,447 @@
+//! `cim export` and `cim import`: what they print, how they end, and what stops them.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use cim_cli::ExitCode;
+use cim_store::{
+    Append, ContentType, Context, EventLog, EventType, ExpectedVersion, NewEvent, StreamId,
+};
+use expect_test::expect;
+use serde_json::Value;
+
+use crate::shell::{Shell, code, said};
+use crate::tampered_log::{Fate, TamperedLog};
+use crate::workbench::{Ended, Workbench};
+
+/// Three streams, four events.
+async fn shop() -> Workbench {
+    let bench = Workbench::new();
+    for args in [
+        &["sales.order.7", "order_placed", r#"{"total":12}"#][..],
+        &["sales.order.10", "order_placed"],
+        &[
+            "media.photo.3",
+            "uploaded",
+            "GIF",
+            "--content-type",
+            "image/gif",
+        ],
+        &["sales.order.7", "order_paid"],
+    ] {
+        bench.run(&[&["append"], args].concat()).await.ok();
+    }
+    bench
+}
+
+/// A directory for files, and what was printed without its name.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    /// The names of all files.
+    fn names(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn shown(&self, ended: &Ended) -> String {
+        ended
+            .show()
+            .replace(self.0.path().to_str().unwrap(), "/FILES")
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_is_exported_and_imported_is_the_same() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    expect![[r#"
+        file     /FILES/history.car
+        root     bafyreigw3ivglb2jsncnoxzufcxydslcfyzsi6kv4nwrdhyqlnw3kyvgsi
+        events   4
+        streams  3
+        tree     Q3lALFxB1l1lVn6ZWK2xFUy9zKUwRWvRn3s8Yy1Yd5c=
+        bytes    1544
+    "#]]
+    .assert_eq(&files.shown(&shop.run(&["export", "--car", &file, "-q"]).await));
+    assert_eq!(files.names(), ["history.car"]);
+
+    let elsewhere = Workbench::new();
+    expect![[r#"
+        file     /FILES/history.car
+        root     bafyreigw3ivglb2jsncnoxzufcxydslcfyzsi6kv4nwrdhyqlnw3kyvgsi
+        events   4
+        streams  3
+        tree     Q3lALFxB1l1lVn6ZWK2xFUy9zKUwRWvRn3s8Yy1Yd5c=
+        bytes    1544
+        found    0
+        stored   4
+    "#]]
+    .assert_eq(&files.shown(&elsewhere.run(&["import", "--car", &file, "-q"]).await));
+    let again = elsewhere
+        .run(&["import", "--car", &file, "-q", "--json"])
+        .await
+        .ok();
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!((&again["found"], &again["stored"]), (&4.into(), &0.into()));
+
+    let second = files.path("second.car");
+    let exported = elsewhere
+        .run(&["export", "--car", &second, "-q", "--json"])
+        .await
+        .ok();
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(exported["root"], again["root"]);
+    assert_eq!(files.bytes("history.car"), files.bytes("second.car"));
+    let log = ["log", "sales.order.7", "--json"];
+    assert_eq!(shop.run(&log).await.ok().lines().count(), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_exists_is_overwritten_only_when_asked_for() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    std::fs::write(&file, "precious").unwrap();
+    let export = ["export", "--car", &file, "-q"];
+    expect![[r#"
+        --- standard error
+        error: /FILES/history.car exists already
+        hint: name another file, or overwrite it with `--force`
+        --- code 5
+    "#]]
+    .assert_eq(&files.shown(&shop.run(&export).await));
+    assert_eq!(files.bytes("history.car"), b"precious");
+    shop.run(&[&export[..], &["--force"]].concat()).await.ok();
+    assert_ne!(files.bytes("history.car"), b"precious");
+}
+
+#[tokio::test]
+async fn what_another_export_is_writing_is_not_touched() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    std::fs::write(files.path("history.car.part"), "under way").unwrap();
+    expect![[r#"
+        --- standard error
+        error: /FILES/history.car.part exists: another export is writing it, or one was killed
+        hint: remove it if no other export is running
+        --- code 7
+    "#]]
+    .assert_eq(&files.shown(&shop.run(&["export", "--car", &file, "-q"]).await));
+    assert_eq!(files.bytes("history.car.part"), b"under way");
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_with_the_place_and_leaves_no_file() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    let export = ["export", "--car", &file, "-q"];
+    let altered = shop.rewrapped(|log| {
+        TamperedLog::reading_log(log, |mut event| {
+            if event.position.get() == 3 {
+                event.payload = "JPG".into();
+            }
+            Some(event)
+        })
+    });
+    let ended = altered.run(&export).await;
+    assert_eq!(ended.code, ExitCode::Integrity);
+    let said = "error: the event at position 3, version 1 of stream media.photo.3, was altered: ";
+    assert!(ended.err.starts_with(said), "{}", ended.show());
+    assert!(files.names().is_empty());
+
+    let shortened = shop.rewrapped(|log| {
+        TamperedLog::reading_log(log, |event| (event.position.get() != 1).then_some(event))
+    });
+    expect![[r#"
+        --- standard error
+        error: the event at position 4 breaks its stream's chain
+          because: stream sales.order.7, version 1: the next event has version 2, so version 1 is missing; restore from a replica or backup, or read the range again if only part of it was read
+        hint: `cim verify` names every damaged place
+        --- code 6
+    "#]]
+    .assert_eq(&files.shown(&shortened.run(&export).await));
+    let cut = shop.rewrapped(|log| {
+        TamperedLog::reading_log(log, |event| (event.position.get() < 4).then_some(event))
+    });
+    expect![[r#"
+        --- standard error
+        error: the log says it holds 4 events, but gave 3
+        hint: `cim verify` names every damaged place
+        --- code 6
+    "#]]
+    .assert_eq(&files.shown(&cut.run(&export).await));
+    assert!(files.names().is_empty());
+}
+
+#[tokio::test]
+async fn a_pattern_exports_some_streams_and_one_that_matches_none_no_file() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("orders.car");
+    let exported = shop
+        .run(&["export", "--car", &file, "sales", "-q", "--json"])
+        .await
+        .ok();
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(exported["pattern"], "sales.>");
+    assert_eq!(
+        (&exported["events"], &exported["streams"]),
+        (&3.into(), &2.into())
+    );
+    let elsewhere = Workbench::new();
+    elsewhere.run(&["import", "--car", &file]).await.ok();
+    assert_eq!(
+        elsewhere.run(&["log", "--json"]).await.ok().lines().count(),
+        3
+    );
+
+    let nothing = files.path("nothing.car");
+    let ended = shop
+        .run(&["export", "--car", &nothing, "bakery", "-q"])
+        .await;
+    expect![[r#"
+        --- standard error
+        error: no stream matches `bakery.>`
+        hint: `cim streams` lists the streams of the store
+        --- code 4
+    "#]]
+    .assert_eq(&ended.show());
+    assert_eq!(files.names(), ["orders.car"]);
+}
+
+#[tokio::test]
+async fn a_file_with_a_split_commit_can_be_checked_but_not_imported() {
+    let (bench, files) = (Workbench::new(), Files::new());
+    let write = |append: Append, name| {
+        let stream = StreamId::parse(name).unwrap();
+        let event = NewEvent::json("moved", &1).unwrap();
+        append.write(stream, ExpectedVersion::NEW, vec![event])
+    };
+    let both = write(write(Append::new(), "bank.account.1"), "bank.account.2");
+    bench.log.append(&Context::new(), both).await.unwrap();
+    let file = files.path("one.car");
+    let export = ["export", "--car", &file, "bank.account.1"];
+    expect![[r#"
+        file     /FILES/one.car
+        root     bafyreif3qw7mnzhpbtwqtoxeb23z5tbuv7sjhdnrbp7tmyqrn6k7qbzxqa
+        events   1
+        streams  1
+        tree     AAAA
+        bytes    1
+        --- standard error
+        exported up to position: 1 of 2
+        1 commits also wrote streams that are not exported, first 00000000-0000-8001-8000-000000000000: the file can be read and checked, but not imported
+    "#]]
+    .assert_eq(&files.shown(&bench.run(&export).await));
+    let elsewhere = Workbench::new();
+    expect![[r#"
+        --- standard error
+        error: commit 00000000-0000-8001-8000-000000000000 is not whole in the file: event 2 of 2 is not there; it belongs to another stream than bank.account.1
+        hint: export without a PATTERN, or with one that matches all streams of each commit; `--check` only checks the file
+        --- code 5
+    "#]]
+    .assert_eq(&elsewhere.run(&["import", "--car", &file, "-q"]).await.show());
+    let checked = elsewhere
+        .run(&["import", "--car", &file, "--check", "--json"])
+        .await
+        .ok();
+    let checked: Value = serde_json::from_str(&checked).unwrap();
+    assert_eq!(checked["split_commits"], 1);
+    assert_eq!(elsewhere.run(&["log", "--json"]).await.ok(), "");
+}
+
+#[tokio::test]
+async fn a_store_that_holds_something_else_is_refused_with_a_conflict() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    shop.run(&["export", "--car", &file]).await.ok();
+    let other = Workbench::new();
+    other.run(&["append", "a.b.c", "d"]).await.ok();
+    expect![[r#"
+        --- standard error
+        error: the store holds another history: its event 1, at position 1, is version 1 of stream a.b.c, and not the file's
+        hint: import into an empty store, or into one that holds a beginning of this history
+        --- code 3
+    "#]]
+    .assert_eq(&other.run(&["import", "--car", &file, "-q"]).await.show());
+    shop.run(&["append", "a.b.c", "d"]).await.ok();
+    let ended = shop.run(&["import", "--car", &file, "-q"]).await;
+    assert_eq!(ended.code, ExitCode::Conflict);
+    assert_eq!(shop.run(&["log", "--json"]).await.ok().lines().count(), 5);
+}
+
+#[tokio::test]
+async fn a_damaged_file_ends_with_code_6_and_a_missing_one_with_4() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    shop.run(&["export", "--car", &file]).await.ok();
+    let mut bytes = files.bytes("history.car");
+    let place = bytes.windows(3).position(|three| three == b"GIF").unwrap();
+    bytes[place] = b'J';
+    let damaged = files.path("damaged.car");
+    std::fs::write(&damaged, &bytes).unwrap();
+    let elsewhere = Workbench::new();
+    for args in [&["--check"][..], &[]] {
+        let ended = elsewhere
+            .run(&[&["import", "--car", &damaged, "-q"], args].concat())
+            .await;
+        assert_eq!(ended.code, ExitCode::Integrity);
+        assert!(
+            ended.err.contains(": the block was altered: "),
+            "{}",
+            ended.show()
+        );
+    }
+    std::fs::write(&damaged, &bytes[..place]).unwrap();
+    let ended = elsewhere.run(&["import", "--car", &damaged, "-q"]).await;
+    assert_eq!(ended.code, ExitCode::Integrity, "{}", ended.show());
+    assert_eq!(elsewhere.run(&["log", "--json"]).await.ok(), "");
+    let ended = elsewhere
+        .run(&["import", "--car", &files.path("none.car")])
+        .await;
+    expect![[r#"
+        --- standard error
+        error: /FILES/none.car can't be read
+          because: No such file or directory (os error 2)
+        hint: name a file that can be read
+        --- code 4
+    "#]]
+    .assert_eq(&files.shown(&ended));
+}
+
+/// 12 300 events in commits of 100.
+async fn fill(log: &Arc<dyn EventLog>) {
+    for commit in 0..123 {
+        let stream = StreamId::new("sales", "order", &(commit % 50).to_string()).unwrap();
+        let events = (0..100).map(|number| {
+            let kind = EventType::new("order_changed").unwrap();
+            NewEvent::new(kind, ContentType::JSON, format!("{{\"number\":{number}}}"))
+        });
+        let append = Append::new().write(stream, ExpectedVersion::Any, events.collect());
+        log.append(&Context::new(), append).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_ctrl_c_the_same_command_goes_on() {
+    let files = Files::new();
+    let here = Workbench::new();
+    fill(&here.log).await;
+    let file = files.path("history.car");
+    here.run(&["export", "--car", &file]).await.ok();
+    let there = Workbench::with_log(|log, interrupt| {
+        TamperedLog::appending(log, move |append| {
+            if append == 50 {
+                interrupt.send(true).unwrap();
+            }
+            Fate::Stored
+        })
+    });
+    let ended = there.run(&["import", "--car", &file]).await;
+    expect![[r#"
+        --- standard error
+        imported bytes: 1 of 2
+        stopped after event 8100; the same command goes on there
+        --- code 130
+    "#]]
+    .assert_eq(&ended.show());
+    there.interrupt.send(false).unwrap();
+    let again = there.run(&["import", "--car", &file, "-q"]).await.ok();
+    assert!(again.ends_with("found    8100\nstored   4200\n"), "{again}");
+    let second = files.path("second.car");
+    there.run(&["export", "--car", &second]).await.ok();
+    assert_eq!(files.bytes("history.car"), files.bytes("second.car"));
+}
+
+/// Starts an import, and kills it when it has said so many lines about its progress.
+fn kill_import_after(shell: &Shell, store: &str, lines: usize) {
+    let mut import = shell
+        .command(&["--store", store, "import", "--car", "history.car"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(import.stderr.take().unwrap());
+    let said = said.lines().take(lines).map(Result::unwrap);
+    assert!(said.last().unwrap().starts_with("imported bytes: "));
+    import.kill().unwrap();
+    import.wait().unwrap();
+}
+
+#[tokio::test]
+async fn an_import_that_was_killed_goes_on_where_it_ended() {
+    let shell = Shell::new();
+    let here = shell.path().join("cim-data");
+    let store = cim_domain::open(&format!("embedded:{}", here.display()))
+        .await
+        .unwrap();
+    fill(&store.log()).await;
+    store.close().await.unwrap();
+    shell.ok(&["export", "--car", "history.car"]);
+    kill_import_after(&shell, "embedded:two", 1);
+    kill_import_after(&shell, "embedded:two", 2);
+    let imported = shell.ok(&[
+        "--store",
+        "embedded:two",
+        "import",
+        "--car",
+        "history.car",
+        "--json",
+    ]);
+    let imported: Value = serde_json::from_str(&imported).unwrap();
+    let count = |name: &str| imported[name].as_u64().unwrap();
+    assert_eq!(count("found") + count("stored"), 12_300);
+    assert!(count("found") >= 4_000, "{imported}");
+    assert!(
+        shell
+            .ok(&["--store", "embedded:two", "verify", "-q"])
+            .contains("faults   0\n")
+    );
+    shell.ok(&["--store", "embedded:two", "export", "--car", "second.car"]);
+    let bytes = |name: &str| std::fs::read(shell.path().join(name)).unwrap();
+    assert!(bytes("history.car") == bytes("second.car"));
+}
+
+#[test]
+fn a_file_that_is_refused_by_its_header_makes_no_store() {
+    let shell = Shell::new();
+    shell.ok(&["append", "a.b.c", "d"]);
+    shell.ok(&["export", "--car", "history.car"]);
+    let other = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua";
+    let import = |file: &str, args: &[&str]| {
+        let output =
+            shell.run(&[&["--store", "embedded:two", "import", "--car", file], args].concat());
+        assert!(!Path::new(&shell.path().join("two")).exists());
+        output
+    };
+    let output = import("history.car", &["--root", other]);
+    assert_eq!(code(&output), ExitCode::Integrity.number());
+    assert!(
+        said(&output).contains(&format!(", not {other}\n")),
+        "{}",
+        said(&output)
+    );
+    let output = import("none.car", &[]);
+    assert_eq!(code(&output), ExitCode::NotFound.number());
+    std::fs::write(shell.path().join("text.car"), "no CAR").unwrap();
+    assert_eq!(code(&import("text.car", &[])), ExitCode::Integrity.number());
+    let output = import("history.car", &["--root", "oops"]);
+    assert_eq!(code(&output), ExitCode::Usage.number());
+}
