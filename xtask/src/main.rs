@@ -44,7 +44,8 @@ Commands:
   fix                          Format, and apply what clippy can repair by itself.
   bench [--quick] [-- ARGS]    Run the storage benchmark: one table, and the same figures in
                                target/bench/engine.json. `bench nats` runs the one of the NATS
-                               adapter, into target/bench/jetstream.json.
+                               adapter, into target/bench/jetstream.json, `bench history` that of
+                               whole histories, into target/bench/history.json.
   help                         Print this.
 
 `test` and `bench` need a nats-server: what CIM_NATS_SERVER names, else the one on the PATH, else
@@ -115,11 +116,12 @@ fn fix(workspace: &Workspace) -> Result<(), String> {
     workspace.run(&["fmt", "--all"])
 }
 
-/// The engine's benchmark, or with `nats` as the first word that of the NATS adapter. Their own
-/// options may stand before or after `--`.
+/// The engine's benchmark, or with `nats` as the first word that of the NATS adapter, with `history`
+/// that of whole histories. Their own options may stand before or after `--`.
 fn bench_arguments(rest: &[String]) -> Vec<String> {
     let (package, bench, rest) = match rest.split_first() {
         Some((first, rest)) if first == "nats" => ("cim-store-nats", "jetstream", rest),
+        Some((first, rest)) if first == "history" => ("cim-domain", "history", rest),
         _ => ("cim-store-embedded", "engine", rest),
     };
     let fixed = ["bench", "--package", package, "--bench", bench, "--"];
@@ -165,6 +167,11 @@ mod tests {
         assert_eq!(
             nats,
             "bench --package cim-store-nats --bench jetstream -- --quick"
+        );
+        let history = bench_arguments(&strings(&["history", "--", "--rounds", "1"])).join(" ");
+        assert_eq!(
+            history,
+            "bench --package cim-domain --bench history -- --rounds 1"
         );
     }
 }

@@ -171,9 +171,10 @@ fn show(ui: &mut Ui, file: &Path, exported: &HistoryFile) -> Result<(), Failure>
     };
     if let Some(split) = exported.first_split {
         ui.notice(format_args!(
-            "{} commits also wrote streams that are not exported, first {}: the file can be read \
-             and checked, but not imported",
-            exported.split_commits, split.commit
+            "{} also wrote to streams that are not exported, first {}: the file can be read and \
+             checked, but not imported",
+            commits(exported.split_commits),
+            split.commit
         ));
     }
     if ui.is_json() {
@@ -185,6 +186,14 @@ fn show(ui: &mut Ui, file: &Path, exported: &HistoryFile) -> Result<(), Failure>
     ui.line(format_args!("streams  {}", report.streams))?;
     ui.line(format_args!("tree     {}", report.tree))?;
     ui.line(format_args!("bytes    {}", report.bytes))
+}
+
+/// So many commits, in words.
+fn commits(number: u64) -> String {
+    match number {
+        1 => "1 commit".to_owned(),
+        number => format!("{number} commits"),
+    }
 }
 
 /// FILE.part, which is removed unless it was put in FILE's place.

@@ -184,8 +184,12 @@ impl ImportArgs {
         };
         if let Some(split) = file.first_split {
             ui.notice(format_args!(
-                "{} commits are not whole, first {}: the file is sound, but can't be imported",
-                file.split_commits, split.commit
+                "{} not whole here, first {}: the file is sound, but can't be imported",
+                match file.split_commits {
+                    1 => "1 commit is".to_owned(),
+                    number => format!("{number} commits are"),
+                },
+                split.commit
             ));
         }
         if ui.is_json() {

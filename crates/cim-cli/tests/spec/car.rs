@@ -75,11 +75,11 @@ async fn a_history_that_is_exported_and_imported_is_the_same() {
     let file = files.path("history.car");
     expect![[r#"
         file     /FILES/history.car
-        root     bafyreigw3ivglb2jsncnoxzufcxydslcfyzsi6kv4nwrdhyqlnw3kyvgsi
+        root     bafyreiakvvucnnwoxnefsss4ykdi4zdammu64kpv4s5itu6my7zsutpif4
         events   4
         streams  3
-        tree     Q3lALFxB1l1lVn6ZWK2xFUy9zKUwRWvRn3s8Yy1Yd5c=
-        bytes    1544
+        tree     3SE1tN6lOuAB5Nvv1GS+I2RHiS2Uc5TYkXBe5bhtMRU=
+        bytes    1539
     "#]]
     .assert_eq(&files.shown(&shop.run(&["export", "--car", &file, "-q"]).await));
     assert_eq!(files.names(), ["history.car"]);
@@ -87,11 +87,11 @@ async fn a_history_that_is_exported_and_imported_is_the_same() {
     let elsewhere = Workbench::new();
     expect![[r#"
         file     /FILES/history.car
-        root     bafyreigw3ivglb2jsncnoxzufcxydslcfyzsi6kv4nwrdhyqlnw3kyvgsi
+        root     bafyreiakvvucnnwoxnefsss4ykdi4zdammu64kpv4s5itu6my7zsutpif4
         events   4
         streams  3
-        tree     Q3lALFxB1l1lVn6ZWK2xFUy9zKUwRWvRn3s8Yy1Yd5c=
-        bytes    1544
+        tree     3SE1tN6lOuAB5Nvv1GS+I2RHiS2Uc5TYkXBe5bhtMRU=
+        bytes    1539
         found    0
         stored   4
     "#]]
@@ -240,14 +240,14 @@ async fn a_file_with_a_split_commit_can_be_checked_but_not_imported() {
     let export = ["export", "--car", &file, "bank.account.1"];
     expect![[r#"
         file     /FILES/one.car
-        root     bafyreif3qw7mnzhpbtwqtoxeb23z5tbuv7sjhdnrbp7tmyqrn6k7qbzxqa
+        root     bafyreiebmjnbunjw6lu32p4x4mlxdizjgr7sdwbtdlmk3o233qn7xede3i
         events   1
         streams  1
-        tree     AAAA
-        bytes    1
+        tree     9EdwJ/rB1XOvtRgl63TsvSe8+ELyTAYYDEesf5PpXmY=
+        bytes    659
         --- standard error
         exported up to position: 1 of 2
-        1 commits also wrote streams that are not exported, first 00000000-0000-8001-8000-000000000000: the file can be read and checked, but not imported
+        1 commit also wrote to streams that are not exported, first 00000000-0000-8001-8000-000000000000: the file can be read and checked, but not imported
     "#]]
     .assert_eq(&files.shown(&bench.run(&export).await));
     let elsewhere = Workbench::new();
@@ -357,7 +357,8 @@ async fn after_ctrl_c_the_same_command_goes_on() {
     let ended = there.run(&["import", "--car", &file]).await;
     expect![[r#"
         --- standard error
-        imported bytes: 1 of 2
+        imported bytes: 1252358 of 3770100
+        imported bytes: 2506911 of 3770100
         stopped after event 8100; the same command goes on there
         --- code 130
     "#]]

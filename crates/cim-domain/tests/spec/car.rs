@@ -498,3 +498,50 @@ async fn a_file_that_can_not_be_read_to_its_end_leaves_a_beginning_that_goes_on(
         Version::new(9)
     );
 }
+
+/// The history of one event that `docs/format/car.md` shows byte by byte.
+async fn worked_example() -> Arc<dyn EventLog> {
+    use cim_domain::store::{
+        Append, CommitId, EventId, ExpectedVersion, NewEvent, StreamId, Timestamp,
+    };
+    let log = empty();
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057"
+        .parse::<EventId>()
+        .unwrap();
+    let event = NewEvent::json("order_placed", &serde_json::json!({ "total": 12 }))
+        .unwrap()
+        .with_id(id)
+        .with_time(Timestamp::from_seconds(1_700_000_000));
+    let stream = StreamId::new("sales", "order", "0193").unwrap();
+    let commit = "01890a5d-ac96-7ab2-80e2-4536629c90de"
+        .parse::<CommitId>()
+        .unwrap();
+    let append =
+        Append::new()
+            .with_commit_id(commit)
+            .write(stream, ExpectedVersion::NEW, vec![event]);
+    log.append(&Context::new(), append).await.unwrap();
+    log
+}
+
+#[tokio::test]
+async fn the_worked_example_of_the_format_is_what_is_written() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/format/car.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, example) = page.split_once("```hex\n").unwrap();
+    let (example, after) = example.split_once("```").unwrap();
+    let shown: String = example
+        .lines()
+        .flat_map(|line| line.split('#').next().unwrap().split_whitespace())
+        .collect();
+    let (file, bytes) = exported(&worked_example().await).await;
+    let written: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(shown, written);
+    for told in [
+        file.root.to_string(),
+        file.tree.to_string(),
+        format!("{} bytes", file.bytes),
+    ] {
+        assert!(after.contains(&told), "{told}");
+    }
+}

@@ -49,11 +49,9 @@ async fn a_small_file_that_is_cut_anywhere_is_refused_whole() {
 async fn a_small_file_with_any_byte_changed_is_refused_whole() {
     let (_, bytes) = exported(&small().await).await;
     for at in 0..bytes.len() {
-        for change in [0x01, 0x80] {
-            let mut changed = bytes.clone();
-            changed[at] ^= change;
-            refused(&changed).await;
-        }
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        refused(&changed).await;
     }
 }
 

@@ -87,25 +87,30 @@ where
         });
     });
     let read = read.await;
-    if let Ok(events) = read
-        && pattern.is_none()
-        && events < stats.events
-    {
-        return Err(ExportError::Short {
-            expected: stats.events,
-            found: events,
-        });
-    }
-    if read.is_ok() {
+    let missing = match read {
+        Ok(Some(found)) if pattern.is_none() && found < stats.events => Some(found),
+        _ => None,
+    };
+    if read.is_ok() && missing.is_none() {
         // Without this the thread knows that its events did not come to their end.
         let _ = sender.send(Batch::End).await;
     }
     drop(sender);
     let written = writing.await.map_err(|e| ExportError::Thread(Some(e)))?;
-    read?;
     match written {
         Err(ExportError::Chain { fault, .. }) if begins_truncated(&fault, through) => {
             Err(ExportError::Truncated { through })
+        }
+        // It was not told that the events came to their end; what follows says why.
+        Err(ExportError::Thread(None)) => {
+            read?;
+            match missing {
+                Some(found) => Err(ExportError::Short {
+                    expected: stats.events,
+                    found,
+                }),
+                None => Err(ExportError::Thread(None)),
+            }
         }
         written => written,
     }
@@ -143,7 +148,7 @@ enum Batch {
     End,
 }
 
-/// Hands all events over. Ends early, and well, when the writing thread has ended: its error says
+/// Hands all events over, and counts them; `None` when the writing thread has ended: its error says
 /// why.
 async fn read_log(
     log: &dyn EventLog,
@@ -152,7 +157,7 @@ async fn read_log(
     through: Position,
     sender: &mpsc::Sender<Batch>,
     mut progress: impl FnMut(u64, Position),
-) -> Result<u64, ExportError> {
+) -> Result<Option<u64>, ExportError> {
     let mut filter = EventFilter::all();
     if let Some(subjects) = pattern.and_then(subjects_of) {
         filter = filter.matching(subjects);
@@ -175,12 +180,12 @@ async fn read_log(
             }
         }
         let Some(last) = batch.last() else {
-            return Ok(count);
+            return Ok(Some(count));
         };
         let position = last.position;
         let events = batch.len() as u64;
         if sender.send(Batch::Events(batch)).await.is_err() {
-            return Ok(count);
+            return Ok(None);
         }
         count += events;
         progress(count, position);
