@@ -113,6 +113,10 @@ mod guide_to_shared_subscriptions {}
 mod guide_to_buckets {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/export_and_import.md")]
+mod guide_to_export_and_import {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/repositories.md")]
 mod guide_to_repositories {}
 
