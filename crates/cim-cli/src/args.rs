@@ -9,9 +9,9 @@ use cim_domain::NatsOptions;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    append::AppendArgs, completions::CompletionsArgs, doctor::DoctorArgs, events::EventsArgs,
-    export::ExportArgs, health::HealthArgs, import::ImportArgs, log::LogArgs, stats::StatsArgs,
-    streams::StreamsArgs, verify::VerifyArgs,
+    append::AppendArgs, checkpoint::CheckpointArgs, completions::CompletionsArgs,
+    doctor::DoctorArgs, events::EventsArgs, export::ExportArgs, health::HealthArgs,
+    import::ImportArgs, log::LogArgs, stats::StatsArgs, streams::StreamsArgs, verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::exit_code::ExitCode;
@@ -176,6 +176,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Checkpoint(CheckpointArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
 }

@@ -3,7 +3,7 @@
 //! Each code tells a caller what to do next, as the kinds of the ports' errors do. The table in
 //! the help and in `docs/cli.md` is made from [`ExitCode::ALL`].
 
-use cim_store::{EventLogError, EventLogErrorKind, Fault};
+use cim_store::{BucketError, BucketErrorKind, EventLogError, EventLogErrorKind, Fault};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,17 @@ impl ExitCode {
             EventLogErrorKind::VersionConflict { .. } => Self::Conflict,
             EventLogErrorKind::Unknown { .. } => Self::Unknown,
             EventLogErrorKind::Fault(fault) => Self::of_fault(*fault),
+            _ => Self::Failure,
+        }
+    }
+
+    /// The code for an error of a bucket.
+    pub fn of_bucket(error: &BucketError) -> Self {
+        match error.kind() {
+            BucketErrorKind::RevisionConflict { .. } => Self::Conflict,
+            // Nothing here has a commit id to repeat; what is done again is done once.
+            BucketErrorKind::Unknown => Self::Unavailable,
+            BucketErrorKind::Fault(fault) => Self::of_fault(*fault),
             _ => Self::Failure,
         }
     }

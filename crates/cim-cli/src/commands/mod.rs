@@ -1,6 +1,7 @@
 //! One file per command: its arguments, whose doc comments are its help, and what it does.
 
 pub mod append;
+pub mod checkpoint;
 pub mod completions;
 pub mod doctor;
 pub mod events;

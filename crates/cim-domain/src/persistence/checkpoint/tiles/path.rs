@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{PLACES_WIDTH, TILE_HEIGHT, TILE_WIDTH};
+use crate::persistence::checkpoint::tree::{LEAF_BYTES, TreeHash};
 
 /// One piece of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +82,17 @@ pub struct TilePiece {
     pub tile: Tile,
     /// How much of it there is: 1 to 256 hashes or events.
     pub width: usize,
+}
+
+impl TilePiece {
+    /// How many bytes it has, where it is one of C2SP's.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self.tile {
+            Tile::Entries { .. } => self.width * (2 + LEAF_BYTES),
+            _ => self.width * TreeHash::BYTES,
+        }
+    }
 }
 
 impl fmt::Display for TilePiece {

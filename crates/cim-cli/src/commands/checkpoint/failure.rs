@@ -1,0 +1,147 @@
+//! What the user is told when a checkpoint, a proof or a key does not do.
+
+use std::io;
+
+use cim_domain::persistence::checkpoint::note::{KeyError, KeyFileError, NoteError};
+use cim_domain::persistence::checkpoint::tree::ProofError;
+use cim_domain::persistence::checkpoint::{CheckpointError, CheckpointTextError, ProofTextError};
+
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+
+/// A failure with a hint, where there is one.
+fn failure(
+    code: ExitCode,
+    error: impl std::error::Error + Send + Sync + 'static,
+    hint: Option<&str>,
+) -> Failure {
+    let failure = Failure::new(code, error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        let restore = "`cim verify` says more; restore what is damaged from a copy, and compare it \
+                       with a checkpoint that was kept elsewhere";
+        let (code, hint) = match &error {
+            CheckpointError::Log(source) => (ExitCode::of(source), source.hint()),
+            CheckpointError::Bucket(source) => (ExitCode::of_bucket(source), source.hint()),
+            CheckpointError::Damaged { .. } | CheckpointError::Edge(_) => (
+                ExitCode::Integrity,
+                Some(
+                    "the log itself can be verified all the same; the tree is made again after its \
+                     bucket `cim-checkpoints` was emptied",
+                ),
+            ),
+            CheckpointError::Truncated { .. } => (
+                ExitCode::NotFound,
+                Some("make checkpoints before events are truncated"),
+            ),
+            CheckpointError::NotCovered { .. } => (
+                ExitCode::NotFound,
+                Some("`cim checkpoint create` makes the tree cover the whole log"),
+            ),
+            CheckpointError::AfterCheckpoint { .. } => (
+                ExitCode::NotFound,
+                Some("make a newer checkpoint with `cim checkpoint create`, and name that one"),
+            ),
+            CheckpointError::NoSuchEvent { .. } => (
+                ExitCode::NotFound,
+                Some("`cim events STREAM --json` shows versions and CIDs"),
+            ),
+            CheckpointError::OtherTree { .. } => (
+                ExitCode::Integrity,
+                Some(
+                    "it is a checkpoint of another log, or history was rewritten: \
+                     `cim checkpoint verify` compares the log itself with it",
+                ),
+            ),
+            CheckpointError::Contended { .. } => (
+                ExitCode::Unavailable,
+                Some("run the same command again, or let one process make checkpoints"),
+            ),
+            _ => (ExitCode::Integrity, Some(restore)),
+        };
+        let hint = hint.map(str::to_owned);
+        failure(code, error, hint.as_deref())
+    }
+}
+
+/// Whether it is the signature that is wrong, and not the form.
+fn is_wrongly_signed(error: &CheckpointTextError) -> bool {
+    matches!(
+        error,
+        CheckpointTextError::Origin { .. }
+            | CheckpointTextError::Note(NoteError::Wrong { .. } | NoteError::Unknown { .. })
+    )
+}
+
+const WRONGLY_SIGNED: &str = "don't trust it: take the checkpoint from where it was kept, and name \
+                              the log's own key with `--key`";
+
+impl From<CheckpointTextError> for Failure {
+    fn from(error: CheckpointTextError) -> Self {
+        let (code, hint) = match is_wrongly_signed(&error) {
+            true => (ExitCode::Integrity, WRONGLY_SIGNED),
+            false => (
+                ExitCode::Invalid,
+                "name a file that `cim checkpoint create` wrote",
+            ),
+        };
+        failure(code, error, Some(hint))
+    }
+}
+
+impl From<ProofTextError> for Failure {
+    fn from(error: ProofTextError) -> Self {
+        let (code, hint) = match &error {
+            ProofTextError::Checkpoint(signed) if is_wrongly_signed(signed) => {
+                (ExitCode::Integrity, Some(WRONGLY_SIGNED))
+            }
+            ProofTextError::Proof(ProofError::OtherRoot { .. }) => (
+                ExitCode::Integrity,
+                Some("don't trust it: it was altered, or it belongs to another checkpoint"),
+            ),
+            ProofTextError::OtherEvent { .. } => (ExitCode::Integrity, None),
+            _ => (
+                ExitCode::Invalid,
+                Some("name a file that `cim checkpoint prove` wrote"),
+            ),
+        };
+        failure(code, error, hint)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        failure(ExitCode::Invalid, error, None)
+    }
+}
+
+impl From<KeyFileError> for Failure {
+    fn from(error: KeyFileError) -> Self {
+        let (code, hint) = match &error {
+            KeyFileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => (
+                ExitCode::NotFound,
+                Some("`cim checkpoint key NAME --out FILE` makes a key"),
+            ),
+            KeyFileError::Exposed { .. } => (
+                ExitCode::Invalid,
+                Some(
+                    "if nobody has read it, `chmod 600` the file; otherwise make another key and \
+                     tell those who keep checkpoints",
+                ),
+            ),
+            KeyFileError::Exists { .. } => (ExitCode::Invalid, Some("name another file")),
+            KeyFileError::Key { .. } => (
+                ExitCode::Invalid,
+                Some("`cim checkpoint key NAME --out FILE` makes a key"),
+            ),
+            _ => (ExitCode::Failure, None),
+        };
+        failure(code, error, hint)
+    }
+}

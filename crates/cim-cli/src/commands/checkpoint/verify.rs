@@ -1,0 +1,244 @@
+//! `cim checkpoint verify`: whether the log still is what a checkpoint says, or a proof holds.
+
+use std::path::PathBuf;
+
+use cim_domain::persistence::checkpoint::note::VerifierKey;
+use cim_domain::persistence::checkpoint::{
+    Checkpoint, Checkpoints, Difference, Found, InclusionProof, Verdict, Verification,
+};
+use cim_store::{Context, EventCid};
+use clap::Args;
+use serde::Serialize;
+
+use super::{CheckpointLine, files, progress};
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::{Style, Ui};
+use crate::session::{Session, StoreMode};
+
+/// Compare the log with a checkpoint, or check a proof
+///
+/// Checks who signed the checkpoint, reads as many events as it has from the beginning of the log,
+/// hashes them anew and compares. Nothing in the store is believed. The verdict is `unchanged`,
+/// `cut` (events are missing at the end) or `rewritten`, with the first event that is another one
+/// than it was, where the tree in the store tells.
+///
+/// A proof that `cim checkpoint prove` wrote is checked by itself, without any store: that the
+/// checkpoint in it is signed, and that the event it names is in the log of that checkpoint.
+///
+/// KEY is the log's verifier key, `NAME+ID+BASE64`, or a file that has it or the key that signs.
+/// The exit code is 6 when history is not what it was, or something is not signed with that key.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cim checkpoint verify sales-2026-11-20.checkpoint --key sales.vkey
+  cim checkpoint verify order-7.tlog-proof --key example.com/sales+0f3a1b2c+AZ…
+  cim checkpoint verify order-7.tlog-proof --key sales.vkey --cid bafyrei…")]
+pub(super) struct VerifyArgs {
+    /// The checkpoint or the proof
+    file: PathBuf,
+    /// The log's verifier key, or a file that has it
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// The event that the proof must be about
+    #[arg(long, value_name = "CID")]
+    cid: Option<EventCid>,
+}
+
+/// A checkpoint's verdict, as JSON.
+#[derive(Serialize)]
+struct VerdictLine<'a> {
+    #[serde(flatten)]
+    checkpoint: CheckpointLine<'a>,
+    verdict: &'static str,
+    /// Events that were truncated, whose hashes come from the tree.
+    from_tree: u64,
+    /// How many events there are, where the log was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found_events: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<DifferenceLine>,
+}
+
+/// The first event that differs, as JSON.
+#[derive(Serialize)]
+struct DifferenceLine {
+    index: u64,
+    position: Option<u64>,
+    expected: String,
+    stream: Option<String>,
+    version: Option<u64>,
+    found_position: Option<u64>,
+    found: Option<String>,
+    damage: Option<String>,
+}
+
+/// A proof that holds, as JSON.
+#[derive(Serialize)]
+struct ProvenLine<'a> {
+    cid: String,
+    index: u64,
+    #[serde(flatten)]
+    checkpoint: CheckpointLine<'a>,
+    verdict: &'static str,
+}
+
+impl VerifyArgs {
+    pub(super) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        let key = files::verifier_key(&self.key)?;
+        let text = files::read(&self.file)?;
+        if InclusionProof::is_meant(&text) {
+            return check_proof(session.ui, &text, &key, self.cid);
+        }
+        if self.cid.is_some() {
+            let error = "`--cid` is for proofs, and the file holds none";
+            return Err(Failure::new(ExitCode::Invalid, error)
+                .with_hint("`cim checkpoint prove` makes the proof of an event"));
+        }
+        let checkpoint = Checkpoint::open(&text, std::slice::from_ref(&key))?;
+        let store = session.open(StoreMode::MustExist).await?;
+        let ui = &mut *session.ui;
+        let shown = progress(ui, "verified events");
+        let (ctx, checkpoints) = (Context::new(), Checkpoints::new(store));
+        let verified = checkpoints.verify(&ctx, &checkpoint, shown).await?;
+        show(ui, &checkpoint, &verified)?;
+        match verified.verdict {
+            Verdict::Unchanged => Ok(()),
+            _ => Err(Failure::reported(ExitCode::Integrity)),
+        }
+    }
+}
+
+fn check_proof(
+    ui: &mut Ui,
+    text: &[u8],
+    key: &VerifierKey,
+    cid: Option<EventCid>,
+) -> Result<(), Failure> {
+    let proof = InclusionProof::open(text, std::slice::from_ref(key))?;
+    if let Some(cid) = cid {
+        proof.check_event(cid)?;
+    }
+    let line = ProvenLine {
+        cid: proof.cid().to_string(),
+        index: proof.index(),
+        checkpoint: CheckpointLine::of(proof.checkpoint()),
+        verdict: "proven",
+    };
+    if ui.is_json() {
+        return ui.json(&line);
+    }
+    ui.line(format_args!("event     {}", line.cid))?;
+    ui.line(format_args!("index     {}", line.index))?;
+    line.checkpoint.show(ui)?;
+    let verdict = ui.paint(Style::Good, "the event is in the log of this checkpoint");
+    ui.line(format_args!("verdict   {verdict}"))
+}
+
+fn show(ui: &mut Ui, checkpoint: &Checkpoint, verified: &Verification) -> Result<(), Failure> {
+    let (verdict, found_events, first) = match &verified.verdict {
+        Verdict::Unchanged => ("unchanged", None, None),
+        Verdict::Cut { events, .. } => ("cut", Some(*events), None),
+        Verdict::Rewritten { first } => ("rewritten", None, first.as_ref()),
+        _ => ("changed", None, None),
+    };
+    let line = CheckpointLine::of(checkpoint);
+    if ui.is_json() {
+        return ui.json(&VerdictLine {
+            checkpoint: line,
+            verdict,
+            from_tree: verified.from_tree,
+            found_events,
+            first: first.map(difference_line),
+        });
+    }
+    line.show(ui)?;
+    if verified.from_tree > 0 {
+        let truncated = verified.from_tree;
+        ui.line(format_args!(
+            "from tree {truncated} (truncated; the checkpoint proves their hashes, not that an archive has them)"
+        ))?;
+    }
+    let sentence = match &verified.verdict {
+        Verdict::Unchanged => "unchanged: the log begins with exactly these events".to_owned(),
+        Verdict::Cut {
+            events,
+            rest_is_unchanged,
+        } => {
+            let rest = match rest_is_unchanged {
+                true => "they are unchanged",
+                false => "without the tree it can't be told whether they are unchanged",
+            };
+            format!("cut: the log has {events} events now; {rest}")
+        }
+        Verdict::Rewritten { first: Some(first) } => {
+            format!("rewritten: event {} is another one", first.index)
+        }
+        _ => "rewritten: the tree in the store does not tell where; it may be another log's \
+              checkpoint"
+            .to_owned(),
+    };
+    let style = match verified.verdict {
+        Verdict::Unchanged => Style::Good,
+        _ => Style::Bad,
+    };
+    ui.line(format_args!("verdict   {}", ui.paint(style, sentence)))?;
+    if let Some(first) = first {
+        let position = match first.position {
+            Some(position) => format!(" at position {position}"),
+            None => String::new(),
+        };
+        ui.line(format_args!("was       {}{position}", first.expected))?;
+        ui.line(format_args!("is        {}", is(first)))?;
+    }
+    Ok(())
+}
+
+fn is(first: &Difference) -> String {
+    match &first.found {
+        Found::Event {
+            stream,
+            version,
+            position,
+            cid,
+            filed,
+        } => {
+            let filed = match filed == cid {
+                true => String::new(),
+                false => format!(", filed under {filed}"),
+            };
+            format!("{cid} at position {position}, {stream}@{version}{filed}")
+        }
+        Found::Damage(message) => message.clone(),
+        _ => "something else".to_owned(),
+    }
+}
+
+fn difference_line(first: &Difference) -> DifferenceLine {
+    let mut line = DifferenceLine {
+        index: first.index,
+        position: first.position.map(|position| position.get()),
+        expected: first.expected.to_string(),
+        stream: None,
+        version: None,
+        found_position: None,
+        found: None,
+        damage: None,
+    };
+    match &first.found {
+        Found::Event {
+            stream,
+            version,
+            position,
+            cid,
+            ..
+        } => {
+            line.stream = Some(stream.to_string());
+            line.version = Some(version.get());
+            line.found_position = Some(position.get());
+            line.found = Some(cid.to_string());
+        }
+        Found::Damage(message) => line.damage = Some(message.clone()),
+        _ => {}
+    }
+    line
+}
