@@ -38,8 +38,19 @@ pub(crate) struct Directory {
     pub(crate) store: Uuid,
     /// Whether the store has been made by this opening and still needs its first files.
     pub(crate) fresh: bool,
-    /// Released when it is dropped.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
+}
+
+/// Released when it is dropped, also while another thread starts a process: that one has a copy of
+/// every open file for a moment, and closing the file here would leave the lock with it.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If that fails, closing the file does it.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Directory {
@@ -186,7 +197,7 @@ fn read_format(disk: &dyn Disk, path: &Path) -> Result<FormatFile, EngineError> 
 }
 
 /// Takes the lock, which the system releases when the process ends, however it ends.
-fn lock(directory: &Path) -> Result<File, EngineError> {
+fn lock(directory: &Path) -> Result<Lock, EngineError> {
     let path = directory.join(LOCK_FILE);
     let mut file = OpenOptions::new()
         .read(true)
@@ -224,7 +235,7 @@ fn lock(directory: &Path) -> Result<File, EngineError> {
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(name.as_bytes()))
         .map_err(EngineError::io("write", &path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Who holds the lock, as its file says. That is a help, not a condition.
@@ -239,7 +250,7 @@ fn holder(file: &mut File) -> String {
 
 /// Takes the lock together with others who only look. A copy of a store may lack its file; then
 /// nobody has it open.
-fn keep_writers_out(directory: &Path) -> Result<Option<File>, EngineError> {
+fn keep_writers_out(directory: &Path) -> Result<Option<Lock>, EngineError> {
     let path = directory.join(LOCK_FILE);
     let mut file = match File::open(&path) {
         Ok(file) => file,
@@ -247,11 +258,29 @@ fn keep_writers_out(directory: &Path) -> Result<Option<File>, EngineError> {
         Err(error) => return Err(EngineError::io("open", &path)(error)),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Lock(file))),
         Err(TryLockError::WouldBlock) => Err(EngineError::Held {
             path: directory.to_owned(),
             holder: holder(&mut file),
         }),
         Err(TryLockError::Error(error)) => Err(EngineError::io("lock", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_dropped_is_released_though_a_copy_of_its_file_is_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock(directory.path()).unwrap();
+        // What a process has that was forked and not yet turned into another program.
+        let copy = held.0.try_clone().unwrap();
+        let error = lock(directory.path()).unwrap_err();
+        assert!(matches!(error, EngineError::Held { .. }), "{error}");
+        drop(held);
+        lock(directory.path()).unwrap();
+        drop(copy);
     }
 }
