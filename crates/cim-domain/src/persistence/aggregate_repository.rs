@@ -112,7 +112,7 @@ impl<A: Aggregate> AggregateRepository<A> {
     ///
     /// # Errors
     /// `NotFound` when it has no events; `VersionNotFound` when it never was at the version that
-    /// was asked for; `InvalidId`, `Decode`, `Store`.
+    /// was asked for; `InvalidId`, `Decode`, `Integrity`, `Store`.
     pub async fn load(
         &self,
         id: &<A as Aggregate>::Id,
@@ -146,7 +146,7 @@ impl<A: Aggregate> AggregateRepository<A> {
     /// For histories that fit into memory; [`Repository::history`] reads others.
     ///
     /// # Errors
-    /// `InvalidId`, `Decode`, `Store`.
+    /// `InvalidId`, `Decode`, `Integrity`, `Store`.
     pub async fn get_history(
         &self,
         id: &<A as Aggregate>::Id,
@@ -198,7 +198,7 @@ fn described<A: Aggregate>(id: &<A as Aggregate>::Id, version: Version) -> Aggre
 }
 
 impl<A> From<Repository<A>> for AggregateRepository<A> {
-    /// With the repository's clock, ids and retry policy.
+    /// With the repository's clock, ids, retry policy and verification.
     fn from(repository: Repository<A>) -> Self {
         Self {
             repository,

@@ -1,7 +1,10 @@
 //! What goes wrong in a repository, by what its caller does about it.
 
+use cim_ipld::ChainFault;
 use cim_store::stream_id::StreamIdError;
-use cim_store::{CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, StreamId, Version};
+use cim_store::{
+    CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, RecordedEvent, StreamId, Version,
+};
 
 use crate::{DecodeError, EncodeError};
 
@@ -14,6 +17,7 @@ use crate::{DecodeError, EncodeError};
 /// | `NotFound`, `VersionNotFound` | there is nothing under this id |
 /// | `InvalidId`, `Encode` | correct what was given |
 /// | `Decode` | add what the event type lacks, or run the newer program |
+/// | `Integrity` | stop; run `cim verify`; restore the stream |
 /// | `Unknown` | append the same commit id again, or ask [`resolve`](cim_store::EventLog::resolve) |
 /// | `Store` | see [its kind](EventLogError::kind) |
 ///
@@ -90,6 +94,17 @@ where
         /// What is not understood.
         source: DecodeError,
     },
+    /// What was read is not what was stored, as the [`Verification`](super::Verification) of the
+    /// repository found. Nothing of it became state.
+    #[error("the history of {stream} breaks at version {version}")]
+    Integrity {
+        /// The stream.
+        stream: StreamId,
+        /// The version at which it breaks; what was read before it is sound.
+        version: Version,
+        /// What is wrong there.
+        source: Box<ChainFault>,
+    },
     /// The answer was lost and could not be had until the deadline: the commit may or may not have
     /// been stored.
     #[error("whether commit {commit_id} was stored is not known")]
@@ -121,6 +136,14 @@ impl<E: std::error::Error + 'static> RepositoryError<E> {
     /// Whether the aggregate does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    pub(super) fn integrity(event: &RecordedEvent, source: ChainFault) -> Self {
+        Self::Integrity {
+            stream: event.stream.clone(),
+            version: event.version,
+            source: source.into(),
+        }
     }
 
     pub(super) fn invalid_id(id: &str, source: StreamIdError) -> Self {

@@ -9,6 +9,7 @@ use cim_store::{EventStream, RecordedEvent};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt as _};
 
+use super::checked_loads::StreamCheck;
 use super::{RepositoryError, replay};
 use crate::Aggregate;
 
@@ -30,13 +31,15 @@ pub struct Recorded<E> {
 #[must_use = "a history reads nothing until it is asked for events"]
 pub struct History<A> {
     events: EventStream,
+    check: StreamCheck,
     aggregate: PhantomData<fn() -> A>,
 }
 
 impl<A: Aggregate> History<A> {
-    pub(super) fn new(events: EventStream) -> Self {
+    pub(super) fn new(events: EventStream, check: StreamCheck) -> Self {
         Self {
             events,
+            check,
             aggregate: PhantomData,
         }
     }
@@ -44,7 +47,8 @@ impl<A: Aggregate> History<A> {
     /// The next event; `None` after the last one.
     ///
     /// # Errors
-    /// `Decode` for an event that is not understood; `Store`.
+    /// `Decode` for an event that is not understood; `Integrity` for one that is not what was
+    /// stored; `Store`.
     pub async fn next(&mut self) -> Option<Result<Recorded<A::Event>, RepositoryError<A::Error>>> {
         StreamExt::next(self).await
     }
@@ -67,6 +71,9 @@ impl<A: Aggregate> Stream for History<A> {
                 Ok(recorded) => recorded,
                 Err(error) => return Some(Err(error.into())),
             };
+            if let Err(fault) = self.check.check(&recorded) {
+                return Some(Err(RepositoryError::integrity(&recorded, fault)));
+            }
             let event = replay::decode(&recorded).map_err(RepositoryError::from);
             Some(event.map(|event| Recorded { event, recorded }))
         })

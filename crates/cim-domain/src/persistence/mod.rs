@@ -12,6 +12,8 @@
 //! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
 //!
+//! [`Verification`] says when what they read is compared with the chain.
+//!
 //! What proves and moves histories as a whole is in modules of its own:
 //!
 //! | module | what it does |
@@ -27,6 +29,7 @@
 mod aggregate_repository;
 mod append;
 pub mod car;
+mod checked_loads;
 pub mod checkpoint;
 mod error;
 mod event_store;
@@ -41,6 +44,7 @@ mod state;
 pub mod verification;
 
 pub use aggregate_repository::{AggregateRepository, LoadOptions};
+pub use checked_loads::Verification;
 pub use error::RepositoryError;
 pub use event_store::{
     EventMetadata, EventStore, EventStoreError, InfrastructureError, InfrastructureResult,

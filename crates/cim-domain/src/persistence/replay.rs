@@ -7,6 +7,7 @@ use cim_store::{
 use futures_util::TryStreamExt as _;
 
 use super::error::ReadFault;
+use super::checked_loads::StreamCheck;
 use super::{Loaded, RepositoryError};
 use crate::{Aggregate, DomainEvent};
 
@@ -14,16 +15,18 @@ use crate::{Aggregate, DomainEvent};
 pub(super) struct Replay<A> {
     pub(super) state: A,
     stream: StreamId,
+    check: StreamCheck,
     /// The last event that was applied, and when it was stored.
     head: Option<(Head, Timestamp)>,
 }
 
 impl<A: Aggregate> Replay<A> {
     /// Before the first event.
-    pub(super) fn new(stream: StreamId) -> Self {
+    pub(super) fn new(stream: StreamId, check: StreamCheck) -> Self {
         Self {
             state: A::default(),
             stream,
+            check,
             head: None,
         }
     }
@@ -63,6 +66,9 @@ impl<A: Aggregate> Replay<A> {
         let mut events = log.read_stream(ctx, &self.stream, range).await?;
         while let Some(recorded) = events.try_next().await? {
             self.check_follows(&recorded)?;
+            self.check
+                .check(&recorded)
+                .map_err(|fault| RepositoryError::integrity(&recorded, fault))?;
             self.state.apply(&decode(&recorded)?);
             let head = Head {
                 stream: recorded.stream,

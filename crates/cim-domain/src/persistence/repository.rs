@@ -12,7 +12,8 @@ use cim_store::{
 use super::append::{Writer, new_version};
 use super::history::History;
 use super::replay::Replay;
-use super::{RepositoryError, RetryPolicy};
+use super::checked_loads::Verifier;
+use super::{RepositoryError, RetryPolicy, Verification};
 use crate::Aggregate;
 
 /// Executes commands on aggregates of one type and loads them from their events.
@@ -61,6 +62,7 @@ use crate::Aggregate;
 /// its time driver enabled.
 pub struct Repository<A> {
     writer: Writer,
+    verifier: Verifier,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -129,6 +131,7 @@ impl<A: Aggregate> Repository<A> {
     pub fn new(log: Arc<dyn EventLog>) -> Self {
         Self {
             writer: Writer::new(log),
+            verifier: Verifier::default(),
             aggregate: PhantomData,
         }
     }
@@ -155,6 +158,19 @@ impl<A: Aggregate> Repository<A> {
         self
     }
 
+    /// With a setting of when events that are read are compared with their CIDs and links; by
+    /// default [never](Verification::Off).
+    #[must_use]
+    pub fn with_verification(mut self, verification: Verification) -> Self {
+        self.verifier = Verifier::new(verification);
+        self
+    }
+
+    /// When events that are read are compared with their CIDs and links.
+    pub fn verification(&self) -> Verification {
+        self.verifier.setting()
+    }
+
     /// The log that the aggregates are in.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.writer.log
@@ -176,7 +192,7 @@ impl<A: Aggregate> Repository<A> {
     /// # Errors
     /// `Rejected` with the aggregate's own error; `VersionConflict` when the attempts are used up
     /// or the deadline has come; `Unknown` with the commit's id; `InvalidId`, `Encode`, `Decode`,
-    /// `Store`.
+    /// `Integrity`, `Store`.
     ///
     /// # Cancellation
     /// Dropping the future leaves the outcome unknown: the events are stored whole or not at all.
@@ -186,7 +202,7 @@ impl<A: Aggregate> Repository<A> {
         id: &A::Id,
         command: A::Command,
     ) -> Result<Executed<A>, RepositoryError<A::Error>> {
-        let mut replay = Replay::<A>::new(Self::stream(id)?);
+        let mut replay = Replay::<A>::new(Self::stream(id)?, self.verifier.stream());
         let mut attempts = 0;
         loop {
             replay.advance(self.log().as_ref(), ctx, None).await?;
@@ -270,14 +286,14 @@ impl<A: Aggregate> Repository<A> {
     /// Loads an aggregate as it is now.
     ///
     /// # Errors
-    /// `NotFound` when it has no events; `InvalidId`, `Decode`, `Store`.
+    /// `NotFound` when it has no events; `InvalidId`, `Decode`, `Integrity`, `Store`.
     pub async fn load(
         &self,
         ctx: &Context,
         id: &A::Id,
     ) -> Result<Loaded<A>, RepositoryError<A::Error>> {
         let stream = Self::stream(id)?;
-        let mut replay = Replay::new(stream.clone());
+        let mut replay = Replay::new(stream.clone(), self.verifier.stream());
         replay.advance(self.log().as_ref(), ctx, None).await?;
         match replay.into_loaded() {
             Some(loaded) => Ok(loaded),
@@ -289,7 +305,7 @@ impl<A: Aggregate> Repository<A> {
     ///
     /// # Errors
     /// `NotFound` when it has no events; `VersionNotFound` when it never was at this version;
-    /// `InvalidId`, `Decode`, `Store`.
+    /// `InvalidId`, `Decode`, `Integrity`, `Store`.
     pub async fn load_at_version(
         &self,
         ctx: &Context,
@@ -307,7 +323,7 @@ impl<A: Aggregate> Repository<A> {
                 }),
             };
         }
-        let mut replay = Replay::new(stream.clone());
+        let mut replay = Replay::new(stream.clone(), self.verifier.stream());
         replay
             .advance(self.log().as_ref(), ctx, Some(version))
             .await?;
@@ -348,7 +364,7 @@ impl<A: Aggregate> Repository<A> {
     ) -> Result<History<A>, RepositoryError<A::Error>> {
         let stream = Self::stream(id)?;
         let events = self.log().read_stream(ctx, &stream, range).await?;
-        Ok(History::new(events))
+        Ok(History::new(events, self.verifier.stream()))
     }
 
     fn retry(&self) -> &RetryPolicy {
@@ -364,6 +380,7 @@ impl<A> Clone for Repository<A> {
     fn clone(&self) -> Self {
         Self {
             writer: self.writer.clone(),
+            verifier: self.verifier.clone(),
             aggregate: PhantomData,
         }
     }
@@ -376,6 +393,7 @@ impl<A: Aggregate> fmt::Debug for Repository<A> {
             .field("type", &A::TYPE)
             .field("log", &self.writer.log)
             .field("retry", &self.writer.retry)
+            .field("verification", &self.verifier.setting())
             .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@
 
 mod account;
 mod aggregate_repository;
+mod checked_loads;
 mod checkpoints;
 mod car;
 mod car_damage;

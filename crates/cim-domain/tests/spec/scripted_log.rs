@@ -14,7 +14,7 @@ use cim_domain::store::{
     LogQuery, LogStats, ManualClock, NewEvent, OrderedAppend, Position, RecordedEvent, Resolution,
     StreamId, StreamPattern, StreamRange, Timestamp, Truncation, Version,
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 /// What becomes of one append.
 #[derive(Clone, Debug)]
@@ -38,6 +38,7 @@ pub(crate) struct ScriptedLog {
     appends: Mutex<Vec<Append>>,
     reads: Mutex<Vec<StreamRange>>,
     left_out: Option<Version>,
+    altered: Option<fn(&mut RecordedEvent)>,
 }
 
 impl ScriptedLog {
@@ -51,6 +52,7 @@ impl ScriptedLog {
             appends: Mutex::default(),
             reads: Mutex::default(),
             left_out: None,
+            altered: None,
         })
     }
 
@@ -62,7 +64,31 @@ impl ScriptedLog {
             appends: Mutex::default(),
             reads: Mutex::default(),
             left_out: Some(version),
+            altered: None,
         })
+    }
+
+    /// A log that hands out something else than it took.
+    pub(crate) fn altering(inner: Arc<dyn EventLog>, alter: fn(&mut RecordedEvent)) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            script: Mutex::default(),
+            appends: Mutex::default(),
+            reads: Mutex::default(),
+            left_out: None,
+            altered: Some(alter),
+        })
+    }
+
+    fn alter(&self, events: EventStream) -> EventStream {
+        let Some(alter) = self.altered else {
+            return events;
+        };
+        let altered = events.map_ok(move |mut event| {
+            alter(&mut event);
+            event
+        });
+        altered.boxed()
     }
 
     /// The appends that arrived.
@@ -122,11 +148,11 @@ impl EventLog for ScriptedLog {
             let version = event.as_ref().ok().map(|event| event.version);
             std::future::ready(left_out.is_none() || version != left_out)
         };
-        Ok(events.filter(is_kept).boxed())
+        Ok(self.alter(events.filter(is_kept).boxed()))
     }
 
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError> {
-        self.inner.read_log(ctx, query).await
+        Ok(self.alter(self.inner.read_log(ctx, query).await?))
     }
 
     async fn subscribe(

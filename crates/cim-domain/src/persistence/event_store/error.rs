@@ -1,6 +1,9 @@
 //! What goes wrong in an event store, by what its caller does about it.
 
-use cim_store::{CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, StreamId, Version};
+use cim_ipld::ChainFault;
+use cim_store::{
+    CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, RecordedEvent, StreamId, Version,
+};
 
 use crate::DecodeError;
 use crate::persistence::error::{ReadFault, WriteFault};
@@ -18,6 +21,7 @@ pub type InfrastructureError = EventStoreError;
 /// | `ConcurrencyError` | read the aggregate again and decide again |
 /// | `InvalidName`, `Encode` | correct what was given |
 /// | `Decode` | add what the event type lacks, or run the newer program |
+/// | `Integrity` | stop; run `cim verify`; restore the stream |
 /// | `Unknown` | ask [`resolve`](cim_store::EventLog::resolve) what became of the commit |
 /// | `Store` | see [its kind](EventLogError::kind) |
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,17 @@ pub enum EventStoreError {
         /// What is not understood.
         source: DecodeError,
     },
+    /// What was read is not what was stored, as the
+    /// [`Verification`](crate::persistence::Verification) of the store found.
+    #[error("the history of {stream} breaks at version {version}")]
+    Integrity {
+        /// The stream.
+        stream: StreamId,
+        /// The version at which it breaks.
+        version: Version,
+        /// What is wrong there.
+        source: Box<ChainFault>,
+    },
     /// The answer was lost and could not be had: the commit may or may not have been stored.
     #[error("whether commit {commit_id} was stored is not known")]
     Unknown {
@@ -81,6 +96,14 @@ impl EventStoreError {
     /// Whether somebody else was first.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::ConcurrencyError { .. })
+    }
+
+    pub(super) fn integrity(event: &RecordedEvent, source: ChainFault) -> Self {
+        Self::Integrity {
+            stream: event.stream.clone(),
+            version: event.version,
+            source: source.into(),
+        }
     }
 }
 

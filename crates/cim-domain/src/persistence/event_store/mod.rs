@@ -73,13 +73,13 @@ pub trait EventStore<E: DomainEvent>: Send + Sync {
     /// All events of an aggregate, oldest first. An aggregate that does not exist has none.
     ///
     /// # Errors
-    /// `Decode`, `Store`.
+    /// `Decode`, `Integrity`, `Store`.
     async fn read_events(&self, aggregate_id: Uuid) -> InfrastructureResult<Vec<StoredEvent<E>>>;
 
     /// The events of an aggregate from this version on, it included.
     ///
     /// # Errors
-    /// `Decode`, `Store`.
+    /// `Decode`, `Integrity`, `Store`.
     async fn read_events_from(
         &self,
         aggregate_id: Uuid,
@@ -90,7 +90,7 @@ pub trait EventStore<E: DomainEvent>: Send + Sync {
     /// which they were stored.
     ///
     /// # Errors
-    /// `Decode`, `Store`.
+    /// `Decode`, `Integrity`, `Store`.
     async fn read_by_correlation(
         &self,
         correlation_id: Uuid,
@@ -107,7 +107,7 @@ pub trait EventStore<E: DomainEvent>: Send + Sync {
     /// `OffsetDateTime` of the crate `time` becomes a [`Timestamp`] by `.into()`.
     ///
     /// # Errors
-    /// `Decode`, `Store`.
+    /// `Decode`, `Integrity`, `Store`.
     async fn read_events_by_time_range(
         &self,
         aggregate_id: Uuid,

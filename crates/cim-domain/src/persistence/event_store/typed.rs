@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cim_ipld::ChainFault;
 use cim_store::{
     Clock, Context, CorrelationId, EventFilter, EventLog, EventStream, ExpectedVersion,
     IdGenerator, LogQuery, Metadata, RecordedEvent, StreamId, StreamRange, SubjectPattern,
@@ -15,9 +16,10 @@ use uuid::Uuid;
 
 use super::{EventStore, EventStoreError, InfrastructureResult, StoredEvent};
 use crate::DomainEvent;
-use crate::persistence::RetryPolicy;
 use crate::persistence::append::Writer;
 use crate::persistence::error::excerpt;
+use crate::persistence::checked_loads::Verifier;
+use crate::persistence::{RetryPolicy, Verification};
 
 /// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.
 ///
@@ -55,6 +57,7 @@ use crate::persistence::error::excerpt;
 /// one stream.
 pub struct TypedEventStore<E> {
     writer: Writer,
+    verifier: Verifier,
     ctx: Context,
     context: Arc<str>,
     aggregate_type: Arc<str>,
@@ -84,6 +87,7 @@ impl<E: DomainEvent> TypedEventStore<E> {
             .map_err(|error| invalid(error.into()))?;
         Ok(Self {
             writer: Writer::new(log),
+            verifier: Verifier::default(),
             ctx: Context::new(),
             context: context.into(),
             aggregate_type: aggregate_type.into(),
@@ -123,6 +127,20 @@ impl<E: DomainEvent> TypedEventStore<E> {
         self
     }
 
+    /// With a setting of when events that are read are compared with their CIDs and links; by
+    /// default [never](Verification::Off). What [`read_by_correlation`](EventStore::read_by_correlation)
+    /// reads is compared with its CIDs alone, because it is not all of any stream.
+    #[must_use]
+    pub fn with_verification(mut self, verification: Verification) -> Self {
+        self.verifier = Verifier::new(verification);
+        self
+    }
+
+    /// When events that are read are compared with their CIDs and links.
+    pub fn verification(&self) -> Verification {
+        self.verifier.setting()
+    }
+
     /// The log that the events are in.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.writer.log
@@ -155,17 +173,21 @@ impl<E: DomainEvent> TypedEventStore<E> {
     ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
         let stream = self.stream(aggregate_id)?;
         let events = self.log().read_stream(&self.ctx, &stream, range).await?;
-        collect(events, is_wanted).await
+        let mut check = self.verifier.stream();
+        collect(events, |event| check.check(event), is_wanted).await
     }
 }
 
-/// Reads those that are wanted as typed events; the others need not be understood.
+/// Checks all events, and reads those that are wanted as typed events; the others need not be
+/// understood.
 async fn collect<E: DomainEvent>(
     mut events: EventStream,
+    mut check: impl FnMut(&RecordedEvent) -> Result<(), ChainFault>,
     is_wanted: impl Fn(&RecordedEvent) -> bool,
 ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
     let mut wanted = Vec::new();
     while let Some(recorded) = events.try_next().await? {
+        check(&recorded).map_err(|fault| EventStoreError::integrity(&recorded, fault))?;
         if is_wanted(&recorded) {
             wanted.push(StoredEvent::read(recorded)?);
         }
@@ -234,7 +256,9 @@ impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
         let query = LogQuery::all().filter(filter);
         let events = self.log().read_log(&self.ctx, query).await?;
         let conversation = Some(CorrelationId::from_uuid(correlation_id));
-        collect(events, |event| event.correlation_id == conversation).await
+        let mut check = self.verifier.log();
+        let is_wanted = |event: &RecordedEvent| event.correlation_id == conversation;
+        collect(events, |event| check.check(event), is_wanted).await
     }
 
     async fn get_version(&self, aggregate_id: Uuid) -> InfrastructureResult<Option<u64>> {
@@ -264,6 +288,7 @@ impl<E> Clone for TypedEventStore<E> {
     fn clone(&self) -> Self {
         Self {
             writer: self.writer.clone(),
+            verifier: self.verifier.clone(),
             ctx: self.ctx.clone(),
             context: Arc::clone(&self.context),
             aggregate_type: Arc::clone(&self.aggregate_type),
@@ -279,6 +304,7 @@ impl<E> fmt::Debug for TypedEventStore<E> {
             .field("context", &self.context)
             .field("aggregate_type", &self.aggregate_type)
             .field("log", &self.writer.log)
+            .field("verification", &self.verifier.setting())
             .finish_non_exhaustive()
     }
 }

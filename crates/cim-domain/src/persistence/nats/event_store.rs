@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::{NatsSettings, NatsStore, OnNats};
 use crate::DomainEvent;
-use crate::persistence::{EventStore, InfrastructureResult, StoredEvent, TypedEventStore};
+use crate::persistence::{
+    EventStore, InfrastructureResult, StoredEvent, TypedEventStore, Verification,
+};
 
 /// An [`EventStore`] on NATS JetStream: a [`TypedEventStore`] with a store that was opened for it.
 ///
@@ -35,6 +37,9 @@ pub struct JetStreamConfig {
     pub context: String,
     /// What kind of aggregates they are: `compute` by default.
     pub aggregate_type: String,
+    /// When events that are read are compared with their CIDs and links once more than by the
+    /// adapter, which does it on every read: never by default.
+    pub verification: Verification,
 }
 
 impl Default for JetStreamConfig {
@@ -44,6 +49,7 @@ impl Default for JetStreamConfig {
             settings: NatsSettings::default(),
             context: "infrastructure".to_owned(),
             aggregate_type: "compute".to_owned(),
+            verification: Verification::Off,
         }
     }
 }
@@ -68,6 +74,7 @@ impl<E: DomainEvent> OnNats<TypedEventStore<E>> {
     ) -> InfrastructureResult<Self> {
         let store = NatsStore::open(nats_url, config.settings).await?;
         let inner = TypedEventStore::new(store.log(), &config.context, &config.aggregate_type)?;
+        let inner = inner.with_verification(config.verification);
         Ok(Self {
             inner,
             store: Arc::new(store),

@@ -7,7 +7,7 @@ use cim_store::{EventLogError, Store as _};
 
 use super::{NatsSettings, NatsStore, OnNats};
 use crate::Aggregate;
-use crate::persistence::{AggregateRepository, RepositoryError};
+use crate::persistence::{AggregateRepository, Repository, RepositoryError, Verification};
 
 /// An [`AggregateRepository`] on NATS JetStream, with a store that was opened for it.
 ///
@@ -62,8 +62,10 @@ pub struct NatsRepositoryConfig<'a> {
     /// Of how many aggregates the last version is remembered, about 250 bytes each. An aggregate
     /// that is remembered is appended to in one round trip, another one in two.
     pub cache_size: usize,
-    /// Whether events are addressed by their content and chained. They always are, so `false` is
-    /// refused.
+    /// Whether the repository compares every event that it loads with its CID and its link to the
+    /// one before: `true` is [`Verification::EveryRead`], `false` is [`Verification::Off`]. Events
+    /// are addressed by their content and chained in any case, and the adapter makes the same
+    /// comparison on every read; the repository's own also guards what stands between the two.
     pub enable_ipld: bool,
 }
 
@@ -85,26 +87,25 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
     /// Opens the log and makes it where it does not exist, with one replica.
     ///
     /// # Errors
-    /// `Store`, where it can't be opened, `enable_ipld` is `false`, or `aggregate_type` is not the
-    /// aggregate's own [`TYPE`](Aggregate::TYPE), which names its streams.
+    /// `Store`, where it can't be opened, or `aggregate_type` is not the aggregate's own
+    /// [`TYPE`](Aggregate::TYPE), which names its streams.
     pub async fn new(
         client: Client,
         config: NatsRepositoryConfig<'_>,
         aggregate_type: impl AsRef<str>,
     ) -> Result<Self, RepositoryError<A::Error>> {
-        if !config.enable_ipld {
-            return Err(RepositoryError::Store(
-                EventLogError::invalid("events are always addressed by their content")
-                    .with_hint("set `enable_ipld` to true"),
-            ));
-        }
         let settings = NatsSettings::default()
             .with_stream(config.event_stream_name)
             .with_head_cache(config.cache_size);
-        Self::with_settings(client, settings, aggregate_type).await
+        let verification = match config.enable_ipld {
+            true => Verification::EveryRead,
+            false => Verification::Off,
+        };
+        Self::open(client, settings, aggregate_type.as_ref(), verification).await
     }
 
-    /// Opens the log with settings of the adapter: several replicas, say.
+    /// Opens the log with settings of the adapter: several replicas, say. The repository leaves the
+    /// verification of what it loads to the adapter.
     ///
     /// # Errors
     /// `Store`, where it can't be opened, or `aggregate_type` is not the aggregate's own
@@ -114,7 +115,15 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
         settings: NatsSettings,
         aggregate_type: impl AsRef<str>,
     ) -> Result<Self, RepositoryError<A::Error>> {
-        let aggregate_type = aggregate_type.as_ref();
+        Self::open(client, settings, aggregate_type.as_ref(), Verification::Off).await
+    }
+
+    async fn open(
+        client: Client,
+        settings: NatsSettings,
+        aggregate_type: &str,
+        verification: Verification,
+    ) -> Result<Self, RepositoryError<A::Error>> {
         if aggregate_type != A::TYPE {
             return Err(RepositoryError::Store(
                 EventLogError::invalid("the aggregate has another type than the repository")
@@ -124,8 +133,9 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
             ));
         }
         let store = NatsStore::with_client(client, settings).await?;
+        let repository = Repository::new(store.log()).with_verification(verification);
         Ok(Self {
-            inner: AggregateRepository::new(store.log()),
+            inner: AggregateRepository::from(repository),
             store: Arc::new(store),
         })
     }

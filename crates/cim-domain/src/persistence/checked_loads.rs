@@ -1,0 +1,193 @@
+//! Whether what is loaded is compared with the CIDs and links of its chain.
+//!
+//! Every event carries its CID and that of the event before it. [`Verification`] says when that is
+//! recomputed on the way to the application: whatever an adapter checks by itself, an event that
+//! does not hash to its CID, or does not continue the one before it, then never becomes state.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cim_ipld::{ChainFault, ChainHead, ChainVerifier, EventCid};
+use cim_store::RecordedEvent;
+
+use super::retry::mix;
+
+/// When a repository or an event store compares what it reads with the CIDs and links of the chain.
+///
+/// Verifying costs one encoding and one sha2-256 over each event that is read, some 700 ns for an
+/// event of 1 KiB. What fails is an error that names stream, version and kind of fault; nothing of
+/// that read is used.
+///
+/// | adapter | what it checks on every read by itself |
+/// |---|---|
+/// | memory | nothing: it hands out what it was given |
+/// | embedded | a checksum over each record and its place, which finds every accident, but not somebody who writes a new checksum |
+/// | NATS | the CID of each event and its link to the one before |
+///
+/// So on NATS [`EveryRead`](Self::EveryRead) repeats what the adapter did, and guards what stands
+/// between it and the repository. `cim verify` checks whole logs and heads that were kept elsewhere,
+/// which no load can.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use cim_domain::persistence::Verification;
+///
+/// assert_eq!(Verification::default(), Verification::Off);
+/// let now_and_then = Verification::Sampled { one_in: NonZeroU32::new(100).ok_or("not 0")? };
+/// # let _ = now_and_then;
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// Never. What the adapter checks by itself stays.
+    #[default]
+    Off,
+    /// All events of all reads.
+    EveryRead,
+    /// All events of one read in so many.
+    ///
+    /// A load, the whole of a command with its repetitions, a history, or a call of an event store
+    /// is one read. Clones of a repository count together. Of every `one_in` reads in a row exactly
+    /// one is verified, at a place that changes from row to row, so that reads that come in a rhythm
+    /// all get their turn. The places are the same in every run of a program.
+    Sampled {
+        /// How many reads there are for one that is verified; 1 is [`EveryRead`](Self::EveryRead).
+        one_in: NonZeroU32,
+    },
+}
+
+/// A [`Verification`], and how many reads there were.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verifier {
+    setting: Verification,
+    reads: Arc<AtomicU64>,
+}
+
+impl Verifier {
+    pub(super) fn new(setting: Verification) -> Self {
+        Self {
+            setting,
+            reads: Arc::default(),
+        }
+    }
+
+    pub(super) fn setting(&self) -> Verification {
+        self.setting
+    }
+
+    /// What checks the next read of one stream.
+    pub(super) fn stream(&self) -> StreamCheck {
+        StreamCheck {
+            is_on: self.applies(),
+            chain: None,
+            block: Vec::new(),
+        }
+    }
+
+    /// What checks the next read of events of several streams, not all of each.
+    pub(super) fn log(&self) -> LogCheck {
+        LogCheck {
+            is_on: self.applies(),
+            block: Vec::new(),
+        }
+    }
+
+    fn applies(&self) -> bool {
+        match self.setting {
+            Verification::Off => false,
+            Verification::EveryRead => true,
+            Verification::Sampled { one_in } => {
+                let read = self.reads.fetch_add(1, Ordering::Relaxed);
+                is_sampled(read, one_in)
+            }
+        }
+    }
+}
+
+/// Whether the read of this number, from 0, is one of those that are verified.
+fn is_sampled(read: u64, one_in: NonZeroU32) -> bool {
+    let one_in = u64::from(one_in.get());
+    mix(read / one_in) % one_in == read % one_in
+}
+
+/// Checks one read of one stream, in as many parts as it has.
+#[derive(Debug)]
+pub(super) struct StreamCheck {
+    is_on: bool,
+    chain: Option<ChainVerifier>,
+    block: Vec<u8>,
+}
+
+impl StreamCheck {
+    /// Checks the next event: its content against its CID, and its link against the event before
+    /// it. What the first event of a read that begins inside the stream follows is not known here.
+    pub(super) fn check(&mut self, event: &RecordedEvent) -> Result<(), ChainFault> {
+        if !self.is_on {
+            return Ok(());
+        }
+        let chain = self.chain.get_or_insert_with(|| chain_before(event));
+        push(chain, &mut self.block, event)
+    }
+}
+
+/// Checks events by themselves.
+#[derive(Debug)]
+pub(super) struct LogCheck {
+    is_on: bool,
+    block: Vec<u8>,
+}
+
+impl LogCheck {
+    /// Checks an event's content against its CID.
+    pub(super) fn check(&mut self, event: &RecordedEvent) -> Result<(), ChainFault> {
+        if !self.is_on {
+            return Ok(());
+        }
+        push(&mut chain_before(event), &mut self.block, event)
+    }
+}
+
+/// The chain up to what an event says about the one before it.
+fn chain_before(event: &RecordedEvent) -> ChainVerifier {
+    let head = ChainHead {
+        version: event.version.get().saturating_sub(1),
+        // A later event that names no predecessor is a fault, whichever one it was to name.
+        cid: event.previous.unwrap_or(EventCid::from_digest([0; 32])),
+    };
+    ChainVerifier::resume(event.stream.as_str(), head)
+}
+
+fn push(
+    chain: &mut ChainVerifier,
+    block: &mut Vec<u8>,
+    event: &RecordedEvent,
+) -> Result<(), ChainFault> {
+    block.clear();
+    event.block().encode_into(block);
+    chain.push(block, &event.cid).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_every_so_many_reads_in_a_row_exactly_one_is_sampled_and_not_always_the_same() {
+        for one_in in [1, 2, 3, 7, 100] {
+            let one_in = NonZeroU32::new(one_in).unwrap();
+            let row = u64::from(one_in.get());
+            let places: Vec<u64> = (0..50 * row)
+                .filter(|read| is_sampled(*read, one_in))
+                .collect();
+            let rows: Vec<u64> = places.iter().map(|read| read / row).collect();
+            assert_eq!(rows, (0..50).collect::<Vec<_>>());
+            let first = places[0] % row;
+            assert_eq!(
+                places.iter().all(|read| read % row == first),
+                row == 1,
+                "one in {row}"
+            );
+        }
+    }
+}
