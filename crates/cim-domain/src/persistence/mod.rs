@@ -11,6 +11,7 @@
 //! | [`EventStore`], [`TypedEventStore`] | the same events | reading and appending typed events without an aggregate |
 //! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
+//! | [`ContentStore`] | blocks, values and bytes by their CIDs | content that is stored once, checked, linked, chained |
 //!
 //! [`Verification`] says when what they read is compared with the chain.
 //!
@@ -31,6 +32,7 @@ mod append;
 pub mod car;
 mod checked_loads;
 pub mod checkpoint;
+pub mod content;
 mod error;
 mod event_store;
 mod history;
@@ -45,6 +47,7 @@ pub mod verification;
 
 pub use aggregate_repository::{AggregateRepository, LoadOptions};
 pub use checked_loads::Verification;
+pub use content::{ContentStore, IpldSerializer};
 pub use error::RepositoryError;
 pub use event_store::{
     EventMetadata, EventStore, EventStoreError, InfrastructureError, InfrastructureResult,

@@ -14,6 +14,7 @@ mod car;
 mod car_damage;
 mod car_histories;
 mod concurrency;
+mod content;
 mod decoding;
 mod derive;
 mod event_store;
