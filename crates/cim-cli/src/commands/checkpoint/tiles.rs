@@ -52,7 +52,7 @@ impl TilesArgs {
         let total = pieces_of(checkpoint.size()).count() as u64;
         let mut written = 0;
         let mut shown = ui.progress("files", total);
-        for piece in tiles.pieces() {
+        for (piece, done) in tiles.pieces().zip(1..) {
             let path = self.directory.join(piece.to_string());
             if !is_complete(&path, piece.bytes()) {
                 if let Some(parent) = path.parent() {
@@ -61,7 +61,7 @@ impl TilesArgs {
                 files::write(&path, &tiles.bytes(&ctx, piece).await?)?;
                 written += 1;
             }
-            shown.advance(ui);
+            shown.set(ui, done);
         }
         drop(shown);
         // Last, so that whoever reads it finds every tile that it speaks of.
