@@ -26,9 +26,13 @@ impl OpenStore for OpenByUrl {
             nats: address.nats.clone(),
             ..OpenOptions::default()
         };
-        cim_domain::open_with(&address.url, options)
-            .await
-            .map_err(failure)
+        let opened = match mode {
+            StoreMode::Create | StoreMode::MustExist => {
+                cim_domain::open_with(&address.url, options).await
+            }
+            StoreMode::Inspect => cim_domain::inspect_with(&address.url, options).await,
+        };
+        opened.map_err(failure)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum StoreMode {
     Create,
     /// A store that does not exist is an error.
     MustExist,
+    /// Only look at it, also where it is so damaged that it can't be opened.
+    Inspect,
 }
 
 /// Which store, and how to get there.

@@ -87,7 +87,7 @@ pub mod testing;
 pub use aggregate::Aggregate;
 pub use entity::Entity;
 pub use event::{DecodeError, DomainEvent, EncodeError, EventTypeInfo, UpcastError};
-pub use open::{NatsOptions, OpenError, OpenOptions, inspect, open, open_with};
+pub use open::{NatsOptions, OpenError, OpenOptions, inspect, inspect_with, open, open_with};
 pub use persistence::{
     AggregateMetadata, Executed, History, LoadOptions, Loaded, Recorded, Repository,
     RepositoryError, RetryPolicy, SaveOptions, Saved,

@@ -137,7 +137,7 @@ pub enum OpenError {
         option: &'static str,
     },
     /// Stores of this kind can't be [inspected](inspect), only opened.
-    #[error("a store of kind `{scheme}:` can't be inspected, only opened; `embedded:PATH` can")]
+    #[error("a store of kind `{scheme}:` can't be inspected; it is gone with its process")]
     NotInspectable {
         /// The URL's scheme.
         scheme: String,
@@ -203,9 +203,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 /// Every [`OpenError`] except `NotInspectable`.
 pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     let (scheme, rest) = parts(url)?;
-    if let ("memory" | "embedded", Some(option)) = (scheme.as_str(), options.nats.given()) {
-        return Err(OpenError::NotAnOption { scheme, option });
-    }
+    check_options(&scheme, &options)?;
     match scheme.as_str() {
         "memory" => open_memory(url, rest, options),
         "embedded" => open_embedded(url, rest, options).await,
@@ -220,7 +218,7 @@ pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>
 /// opened, to learn which events are hit. Nothing of it is changed.
 ///
 /// Its log can be examined, its streams be listed and its size be told; everything else is refused as
-/// `Unsupported`. Only a store in a directory, `embedded:PATH`, can be inspected.
+/// `Unsupported`, where an adapter can't do it in a damaged store. A store in memory can't be inspected.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -241,11 +239,32 @@ pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>
 /// `NotInspectable` for stores of another kind; `NotFound` where there is none; `Store` where it can't
 /// be looked at, as when a process has it open; and those of a URL that is none.
 pub async fn inspect(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    inspect_with(url, OpenOptions::default()).await
+}
+
+/// As [`inspect`], with [`OpenOptions`]. A store that does not exist is an error in any case.
+///
+/// # Errors
+/// As [`inspect`]; `NotAnOption` and `Malformed` as [`open_with`].
+pub async fn inspect_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     let (scheme, rest) = parts(url)?;
+    check_options(&scheme, &options)?;
     match scheme.as_str() {
         "embedded" => inspect_embedded(url, rest).await,
-        "memory" | "nats" | "tls" => Err(OpenError::NotInspectable { scheme }),
+        scheme @ ("nats" | "tls") => inspect_nats(scheme, url, rest, options).await,
+        "memory" => Err(OpenError::NotInspectable { scheme }),
         _ => Err(OpenError::UnknownScheme { scheme }),
+    }
+}
+
+/// Refuses options that stores of this kind don't have.
+fn check_options(scheme: &str, options: &OpenOptions) -> Result<(), OpenError> {
+    match (scheme, options.nats.given()) {
+        ("memory" | "embedded", Some(option)) => Err(OpenError::NotAnOption {
+            scheme: scheme.to_owned(),
+            option,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -386,38 +405,67 @@ async fn open_nats(
     rest: &str,
     options: OpenOptions,
 ) -> Result<Arc<dyn Store>, OpenError> {
-    use cim_store::Fault;
-    use cim_store_nats::{NatsSettings, NatsStore};
+    let must_exist = options.must_exist;
+    let settings = nats_settings(url, rest, options)?;
+    let opened = cim_store_nats::NatsStore::open(url, settings).await;
+    nats_store(url, must_exist, opened)
+}
 
-    let shown = || without_credentials(url);
-    if rest.trim_matches('/').is_empty() {
-        return Err(OpenError::Malformed {
-            url: shown(),
-            reason: "a server follows, such as in `nats://localhost:4222`",
-        });
+#[cfg(feature = "nats")]
+async fn inspect_nats(
+    _: &str,
+    url: &str,
+    rest: &str,
+    options: OpenOptions,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let settings = nats_settings(url, rest, options)?;
+    let opened = cim_store_nats::NatsStore::inspect(url, settings).await;
+    nats_store(url, true, opened)
+}
+
+#[cfg(feature = "nats")]
+fn nats_store(
+    url: &str,
+    must_exist: bool,
+    opened: Result<cim_store_nats::NatsStore, EventLogError>,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let url = || without_credentials(url);
+    match opened {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) if must_exist && error.fault() == Some(cim_store::Fault::NotFound) => {
+            Err(OpenError::NotFound { url: url() })
+        }
+        Err(source) => Err(OpenError::Store { url: url(), source }),
     }
-    let mut settings = NatsSettings::default()
+}
+
+#[cfg(feature = "nats")]
+fn nats_settings(
+    url: &str,
+    rest: &str,
+    options: OpenOptions,
+) -> Result<cim_store_nats::NatsSettings, OpenError> {
+    let malformed = |reason| OpenError::Malformed {
+        url: without_credentials(url),
+        reason,
+    };
+    if rest.trim_matches('/').is_empty() {
+        return Err(malformed(
+            "a server follows, such as in `nats://localhost:4222`",
+        ));
+    }
+    let mut settings = cim_store_nats::NatsSettings::default()
         .with_clock(options.clock)
         .with_ids(options.ids);
     if options.must_exist {
         settings = settings.must_exist();
     }
-    let settings =
-        with_nats_options(settings, options.nats).ok_or_else(|| OpenError::Malformed {
-            url: shown(),
-            reason: "a client certificate needs its key, and a key its certificate: \
-                 `tls_cert` and `tls_key` go together",
-        })?;
-    match NatsStore::open(url, settings).await {
-        Ok(store) => Ok(Arc::new(store)),
-        Err(error) if options.must_exist && error.fault() == Some(Fault::NotFound) => {
-            Err(OpenError::NotFound { url: shown() })
-        }
-        Err(source) => Err(OpenError::Store {
-            url: shown(),
-            source,
-        }),
-    }
+    with_nats_options(settings, options.nats).ok_or_else(|| {
+        malformed(
+            "a client certificate needs its key, and a key its certificate: `tls_cert` and \
+             `tls_key` go together",
+        )
+    })
 }
 
 /// `None` where a certificate is without its key, or a key without its certificate.
@@ -459,10 +507,25 @@ async fn open_nats(
     _: &str,
     _: OpenOptions,
 ) -> Result<Arc<dyn Store>, OpenError> {
-    Err(OpenError::NotBuilt {
+    Err(without_nats(scheme))
+}
+
+#[cfg(not(feature = "nats"))]
+async fn inspect_nats(
+    scheme: &str,
+    _: &str,
+    _: &str,
+    _: OpenOptions,
+) -> Result<Arc<dyn Store>, OpenError> {
+    Err(without_nats(scheme))
+}
+
+#[cfg(not(feature = "nats"))]
+fn without_nats(scheme: &str) -> OpenError {
+    OpenError::NotBuilt {
         scheme: scheme.to_owned(),
         reason: "it was built without the feature `nats` of cim-domain",
-    })
+    }
 }
 
 /// The URL without what stands before its last `@`, the scheme aside: passwords can hold any

@@ -41,7 +41,7 @@ pub struct VerifyArgs {
     /// Which streams; as for `cim streams`
     #[arg(value_parser = parse_stream_pattern)]
     pattern: Option<StreamPattern>,
-    /// Read everything again, also what was verified before
+    /// Read everything again, also what was verified before, and compare it with that
     #[arg(long)]
     full: bool,
     /// Also read every stream by the store's index, as applications do
@@ -87,14 +87,30 @@ impl<'a> From<&'a VerificationFault> for FaultReport<'a> {
 
 impl VerifyArgs {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
-        let log = session.open(StoreMode::MustExist).await?.log();
+        let (log, refused) = match session.open(StoreMode::MustExist).await {
+            Ok(store) => (store.log(), None),
+            // It can't be opened: which events are hit?
+            Err(failure) if failure.code() == ExitCode::Integrity => {
+                match session.open(StoreMode::Inspect).await {
+                    Ok(store) => (store.log(), Some(failure)),
+                    Err(_) => return Err(failure),
+                }
+            }
+            Err(failure) => return Err(failure),
+        };
         let kept = self.kept(session);
         let known = match &kept {
-            Some(kept) if !self.full => kept.read()?,
-            _ => None,
+            Some(kept) => self.known(kept, session.ui)?,
+            None => VerifiedHeads::default(),
         };
         let ui = &mut *session.ui;
-        let done = self.verify(ui, log, known.unwrap_or_default()).await?;
+        let done = self.verify(ui, log, known, refused.is_some()).await?;
+        if let Some(failure) = refused {
+            if done.is_sound() {
+                return Err(failure);
+            }
+            ui.failure(&failure);
+        }
         if done.streams == 0
             && done.is_sound()
             && let Some(pattern) = &self.pattern
@@ -104,7 +120,7 @@ impl VerifyArgs {
             return Err(Failure::new(ExitCode::NotFound, error)
                 .with_hint("`cim streams` lists the streams of the store"));
         }
-        if done.other_log {
+        if done.other_log && done.is_sound() {
             ui.notice("this is another store than was verified here before; everything was read");
         }
         if let Some(kept) = kept.as_ref().filter(|_| done.is_sound()) {
@@ -124,16 +140,37 @@ impl VerifyArgs {
         }
     }
 
+    /// What was verified before.
+    fn known(&self, kept: &KeptHeads, ui: &mut Ui) -> Result<VerifiedHeads, Failure> {
+        match kept.read() {
+            Ok(known) => Ok(known.unwrap_or_default()),
+            // It is written anew; but whoever relies on it has to know.
+            Err(failure) if self.full => {
+                ui.failure(&failure);
+                Ok(VerifiedHeads::default())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn verify(
         &self,
         ui: &mut Ui,
         log: Arc<dyn EventLog>,
         known: VerifiedHeads,
+        inspected: bool,
     ) -> Result<Verification, Failure> {
         let ctx = Context::new();
         let mut verifier = Verifier::new(log).since(known);
-        if self.streams {
+        if self.streams && !inspected {
             verifier = verifier.reading_streams();
+        }
+        // Where a store can't be opened, what was verified before may be what is damaged.
+        if self.full || inspected {
+            verifier = verifier.reading_all();
+        }
+        if self.heads.is_some() {
+            verifier = verifier.expecting_the_same_log();
         }
         let mut bar: Option<(VerificationUnit, Progress)> = None;
         let progress = |now: VerificationProgress| {

@@ -6,8 +6,8 @@ use cim_store::{
 };
 use futures_util::TryStreamExt as _;
 
-use super::error::ReadFault;
 use super::checked_loads::StreamCheck;
+use super::error::ReadFault;
 use super::{Loaded, RepositoryError};
 use crate::{Aggregate, DomainEvent};
 

@@ -10,9 +10,9 @@ use cim_store::{
 };
 
 use super::append::{Writer, new_version};
+use super::checked_loads::Verifier;
 use super::history::History;
 use super::replay::Replay;
-use super::checked_loads::Verifier;
 use super::{RepositoryError, RetryPolicy, Verification};
 use crate::Aggregate;
 

@@ -8,11 +8,11 @@
 
 mod account;
 mod aggregate_repository;
-mod checked_loads;
-mod checkpoints;
 mod car;
 mod car_damage;
 mod car_histories;
+mod checked_loads;
+mod checkpoints;
 mod concurrency;
 mod content;
 mod decoding;

@@ -316,6 +316,59 @@ async fn heads_of_another_log_are_not_used() {
 }
 
 #[tokio::test]
+async fn another_log_is_a_fault_where_the_same_one_is_expected() {
+    let (one, _) = history("ab").await;
+    let (other, _) = history("ccc").await;
+    let first = verify(one, VerifiedHeads::default()).await;
+    let verifier = Verifier::new(other)
+        .since(first.heads)
+        .expecting_the_same_log();
+    let second = verifier.verify(&Context::new(), |_| ()).await.unwrap();
+    assert_eq!(shown(&second), ["forked log 0"]);
+}
+
+#[tokio::test]
+async fn reading_all_finds_what_was_altered_behind_the_verified_heads_and_what_was_cut() {
+    let (log, stored) = history("abaab").await;
+    let first = verify(log.clone(), VerifiedHeads::default()).await;
+    let all = |stored: Stored, heads: VerifiedHeads| {
+        let verifier = Verifier::new(meddled(&log, stored)).since(heads);
+        async move {
+            let verifier = verifier.with_workers(1).reading_all();
+            verifier.verify(&Context::new(), |_| ()).await.unwrap()
+        }
+    };
+    let sound = all(stored.clone(), first.heads.clone()).await;
+    assert_eq!(
+        (shown(&sound), sound.events, sound.events_before),
+        (vec![], 5, 0)
+    );
+    assert_eq!(sound.heads, first.heads);
+
+    let mut altered = stored.clone();
+    at(&mut altered, 0).block = Bytes::from_static(b"\xff");
+    let since = verify(meddled(&log, altered.clone()), first.heads.clone()).await;
+    assert!(since.is_sound(), "it stands behind what was verified");
+    let found = all(altered, first.heads.clone()).await;
+    assert_eq!(shown(&found), ["altered sales.order.a 1"]);
+
+    // The last event of a, and the stream b, went with every trace of them.
+    let mut cut = stored;
+    cut.found.remove(4);
+    cut.found.remove(3);
+    cut.found.remove(1);
+    let last = at(&mut cut, 1).clone();
+    let head = cut.heads.get_mut(&id("a")).unwrap();
+    (head.version, head.position, head.cid) = (last.version, last.position, last.cid);
+    cut.heads.remove(&id("b"));
+    let found = all(cut, first.heads).await;
+    assert_eq!(
+        shown(&found),
+        ["cut sales.order.a 3", "cut sales.order.b 1"]
+    );
+}
+
+#[tokio::test]
 async fn a_pattern_reads_the_streams_that_match_and_goes_on_from_what_is_known() {
     let (log, _) = history("abaab").await;
     let of_a = |log: Arc<dyn EventLog>, heads: VerifiedHeads| async move {

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{EventStore, EventStoreError, InfrastructureResult, StoredEvent};
 use crate::DomainEvent;
 use crate::persistence::append::Writer;
-use crate::persistence::error::excerpt;
 use crate::persistence::checked_loads::Verifier;
+use crate::persistence::error::excerpt;
 use crate::persistence::{RetryPolicy, Verification};
 
 /// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.

@@ -17,52 +17,56 @@ const MOST_DAMAGES: usize = 10_000;
 /// Every chain that is being verified.
 #[derive(Debug)]
 pub(super) struct Chains {
-    chains: HashMap<StreamId, Chain>,
+    pub(super) chains: HashMap<StreamId, Chain>,
     /// What was verified before: where a chain goes on that has no events in front of this.
-    known: VerifiedHeads,
+    pub(super) known: VerifiedHeads,
     /// The heads that the store lists.
-    listed: HashMap<StreamId, Head>,
+    pub(super) listed: HashMap<StreamId, Head>,
     /// The streams that are looked at; `None`: all.
     only: Option<HashSet<StreamId>>,
+    /// Whether every event is linked, also those that were verified before.
+    pub(super) links_all: bool,
     /// Events at positions up to here are truncated.
-    truncated_through: Position,
+    pub(super) truncated_through: Position,
     pub(super) order: LogOrder,
     /// Places of which nobody knows whose event stood there.
-    damages: Vec<Damage>,
+    pub(super) damages: Vec<Damage>,
     pub(super) events: u64,
 }
 
 /// The chain of one stream.
 #[derive(Debug)]
-struct Chain {
-    verifier: ChainVerifier,
+pub(super) struct Chain {
+    pub(super) verifier: ChainVerifier,
     /// What was verified before.
     known: Option<VerifiedHead>,
+    /// Events up to this position were verified before and are not linked again.
+    passed_through: Position,
     /// The position of the last event that was verified.
-    last: Position,
+    pub(super) last: Position,
     /// Whether an event was linked now.
-    grew: bool,
+    pub(super) grew: bool,
     /// Where the store says that the stream ends.
     listed: Option<(Version, EventCid)>,
-    fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
 }
 
 #[derive(Debug)]
-struct Fault {
-    fault: VerificationFault,
+pub(super) struct Fault {
+    pub(super) fault: VerificationFault,
     /// Where an event is missing: which one, and between which positions it must have been.
-    missing: Option<Missing>,
+    pub(super) missing: Option<Missing>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Missing {
-    version: u64,
-    after: Position,
-    before: Position,
+pub(super) struct Missing {
+    pub(super) version: u64,
+    pub(super) after: Position,
+    pub(super) before: Position,
 }
 
 impl Missing {
-    fn can_be_at(&self, position: Position) -> bool {
+    pub(super) fn can_be_at(&self, position: Position) -> bool {
         self.after < position && position < self.before
     }
 }
@@ -79,11 +83,17 @@ impl Chains {
             known,
             listed,
             only,
+            links_all: false,
             truncated_through,
             order: LogOrder::after(after),
             damages: Vec::new(),
             events: 0,
         }
+    }
+
+    /// Links every event from the beginning, and compares it with what was verified before.
+    pub(super) fn link_all(&mut self) {
+        self.links_all = true;
     }
 
     /// Whether this is to be looked at.
@@ -102,7 +112,7 @@ impl Chains {
     }
 
     /// Whether events of this stream are to be looked at.
-    fn means(&self, stream: &StreamId) -> bool {
+    pub(super) fn means(&self, stream: &StreamId) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(stream))
     }
 
@@ -153,13 +163,15 @@ impl Chains {
     /// A chain that goes on from what is known of it.
     fn resume(&self, stream: &StreamId) -> Chain {
         let known = self.known.head(stream);
+        let from = known.filter(|_| !self.links_all);
         Chain {
-            verifier: match known {
+            verifier: match from {
                 Some(head) => ChainVerifier::resume(stream.as_str(), head.chain()),
                 None => ChainVerifier::start(stream.as_str()),
             },
             known,
-            last: known.map_or(Position::NONE, |head| head.position),
+            passed_through: from.map_or(Position::NONE, |head| head.position),
+            last: from.map_or(Position::NONE, |head| head.position),
             grew: false,
             listed: self.listed.get(stream).map(|head| (head.version, head.cid)),
             fault: None,
@@ -198,209 +210,6 @@ impl Chains {
             });
         }
     }
-
-    /// The log ends here: compares with the heads that the store lists and with those that were
-    /// verified before. Returns what is wrong, and the heads that are verified now.
-    pub(super) fn finish(
-        mut self,
-        listed_through: Position,
-    ) -> (Vec<VerificationFault>, VerifiedHeads) {
-        self.order.finish();
-        let mut faults = Vec::new();
-        let listed = std::mem::take(&mut self.listed);
-        for (stream, head) in &listed {
-            if self.means(stream) {
-                self.compare_listed(stream, head, &mut faults);
-            }
-        }
-        for (stream, known) in self.known.iter() {
-            if self.means(stream)
-                && !listed.contains_key(stream)
-                && !self.chains.contains_key(stream)
-            {
-                let message = format!(
-                    "the stream was verified up to version {}, and is not there any more",
-                    known.version
-                );
-                let kind = VerificationFaultKind::Cut;
-                faults.push(VerificationFault::of(
-                    stream,
-                    Version::new(1),
-                    None,
-                    kind,
-                    message,
-                ));
-            }
-        }
-        let mut chains: Vec<(StreamId, Chain)> =
-            std::mem::take(&mut self.chains).into_iter().collect();
-        chains.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let mut heads = std::mem::take(&mut self.known);
-        for (stream, mut chain) in chains {
-            if chain.fault.is_none()
-                && !listed.contains_key(&stream)
-                && chain.grew
-                && chain.last <= listed_through
-                && let Some(head) = chain.verifier.head()
-            {
-                let message = "the log holds the stream, but the store does not list it";
-                let version = Version::new(head.version);
-                let kind = VerificationFaultKind::Index;
-                faults.push(VerificationFault::of(
-                    &stream,
-                    version,
-                    Some(chain.last),
-                    kind,
-                    message,
-                ));
-            }
-            if let Some(Fault { mut fault, missing }) = chain.fault.take() {
-                if let Some(missing) = missing {
-                    self.explain(&mut fault, missing);
-                }
-                faults.push(fault);
-            } else if let Some(head) = chain.verifier.head().filter(|_| chain.grew) {
-                let head = VerifiedHead {
-                    version: head.version,
-                    position: chain.last,
-                    cid: head.cid,
-                };
-                heads.put(stream, head);
-            }
-        }
-        faults.sort_by(|one, other| one.stream.cmp(&other.stream));
-        // Only the first fault of a stream: what follows from it says nothing new.
-        faults.dedup_by(|later, first| later.stream.is_some() && later.stream == first.stream);
-        let named: HashSet<StreamId> = faults
-            .iter()
-            .filter_map(|fault| fault.stream.clone())
-            .collect();
-        let order = std::mem::take(&mut self.order.faults);
-        // A commit is not whole where an event of it is missing, which is said already.
-        let is_new = |fault: &VerificationFault| {
-            let named = fault
-                .stream
-                .as_ref()
-                .is_some_and(|stream| named.contains(stream));
-            fault.kind != VerificationFaultKind::Commit || !named
-        };
-        faults.extend(order.into_iter().filter(is_new));
-        self.report_damages(&mut faults);
-        (faults, heads)
-    }
-
-    /// A stream must end where the store says that it ends.
-    fn compare_listed(
-        &mut self,
-        stream: &StreamId,
-        listed: &Head,
-        faults: &mut Vec<VerificationFault>,
-    ) {
-        let known = self.known.head(stream);
-        let chain = self.chains.get_mut(stream);
-        if chain.as_ref().is_some_and(|chain| chain.fault.is_some()) {
-            return;
-        }
-        let read = chain.as_ref().is_some_and(|chain| chain.grew);
-        let reached = match &chain {
-            Some(chain) => chain.verifier.head(),
-            None => known.map(|known| known.chain()),
-        };
-        let version = reached.map_or(0, |head| head.version);
-        let mut fault = |version: u64, kind, message: String| {
-            let position = (kind != VerificationFaultKind::Cut).then_some(listed.position);
-            faults.push(VerificationFault::of(
-                stream,
-                Version::new(version),
-                position,
-                kind,
-                message,
-            ));
-        };
-        if reached.is_none() && listed.position <= self.truncated_through {
-            return; // every event of it is truncated
-        }
-        if version < listed.version.get() {
-            let message = format!(
-                "the stream ends with version {version}, but its head says version {} at position {}",
-                listed.version, listed.position
-            );
-            let missing = Missing {
-                version: version + 1,
-                after: chain.map_or(known.map_or(Position::NONE, |known| known.position), |c| {
-                    c.last
-                }),
-                before: listed.position.next(),
-            };
-            let kind = VerificationFaultKind::Cut;
-            let mut cut =
-                VerificationFault::of(stream, Version::new(version + 1), None, kind, message);
-            self.explain(&mut cut, missing);
-            faults.push(cut);
-        } else if version > listed.version.get() && !read {
-            let message = format!(
-                "the stream was verified up to version {version}, and ends with version {} now",
-                listed.version
-            );
-            fault(
-                listed.version.get() + 1,
-                VerificationFaultKind::Cut,
-                message,
-            );
-        } else if let Some(reached) = reached
-            .filter(|reached| reached.version == listed.version.get() && reached.cid != listed.cid)
-        {
-            let (kind, whose) = if read {
-                (VerificationFaultKind::Index, "the event itself is")
-            } else {
-                (
-                    VerificationFaultKind::Forked,
-                    "what was verified before was",
-                )
-            };
-            let message = format!("the head names {}, but {whose} {}", listed.cid, reached.cid);
-            fault(version, kind, message);
-        }
-    }
-
-    /// An event that is missing where something unreadable stands was altered beyond recognition.
-    fn explain(&mut self, fault: &mut VerificationFault, missing: Missing) {
-        let found = self.damages.iter().position(|damage| {
-            let here = damage.position.is_some_and(|at| missing.can_be_at(at));
-            here && !damage.missing
-        });
-        let gap = |damage: &Damage| {
-            damage.missing && damage.position.is_some_and(|at| missing.can_be_at(at))
-        };
-        if let Some(found) = found {
-            let damage = self.damages.remove(found);
-            fault.kind = VerificationFaultKind::Altered;
-            fault.position = damage.position;
-            fault.message = format!(
-                "version {} can't be read: {}",
-                missing.version, damage.message
-            );
-        } else if let Some(found) = self.damages.iter().position(gap) {
-            // What is missing in the log is what is missing in the stream.
-            self.damages.remove(found);
-        }
-    }
-
-    /// What no stream accounts for.
-    fn report_damages(&mut self, faults: &mut Vec<VerificationFault>) {
-        for damage in std::mem::take(&mut self.damages) {
-            let kind = if damage.missing {
-                VerificationFaultKind::Removed
-            } else {
-                VerificationFaultKind::Damaged
-            };
-            faults.push(VerificationFault::of_log(
-                damage.position,
-                kind,
-                damage.message,
-            ));
-        }
-    }
 }
 
 impl Chain {
@@ -422,9 +231,9 @@ impl Chain {
             }
             return;
         }
-        let before = self.known.filter(|known| event.position <= known.position);
+        let passed = event.position <= self.passed_through;
         let fault = match &event.block {
-            BlockFinding::Sound(_) if before.is_some() => self.compare_known(event, before),
+            BlockFinding::Sound(_) if passed => self.compare_known(event),
             BlockFinding::Altered { actual } => {
                 let message = format!(
                     "the bytes hash to {actual}, but were stored as {}",
@@ -443,17 +252,15 @@ impl Chain {
         }
     }
 
-    /// An event in front of what was verified before, or that event itself.
-    fn compare_known(&self, event: &HashedEvent, known: Option<VerifiedHead>) -> Option<Fault> {
-        let known = known.filter(|known| known.version == event.version.get())?;
-        if known.cid == event.cid {
-            return None;
-        }
-        let message = format!(
-            "the event is {}, but {} was verified before",
-            event.cid, known.cid
-        );
-        Some(self.fault_at(event, VerificationFaultKind::Forked, message))
+    /// Where an event stands in the place of the one that was verified before.
+    fn compare_known(&self, event: &HashedEvent) -> Option<Fault> {
+        let known = self
+            .known
+            .filter(|known| known.version == event.version.get())?;
+        (known.cid != event.cid).then(|| Fault {
+            fault: VerificationFault::of_replaced(&event.stream, event.position, &known, event.cid),
+            missing: None,
+        })
     }
 
     fn link(&mut self, event: &HashedEvent, block: &SoundBlock) -> Option<Fault> {
@@ -484,6 +291,9 @@ impl Chain {
             });
         }
         self.grew = true;
+        if let Some(fault) = self.compare_known(event) {
+            return Some(fault);
+        }
         let (_, listed) = self
             .listed
             .filter(|(version, _)| *version == event.version)?;

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use cim_ipld::{ChainFault, ChainFaultKind};
-use cim_store::{Position, StreamId, Version};
+use cim_store::{EventCid, Position, StreamId, Version};
+
+use super::heads::VerifiedHead;
 
 /// Something that is wrong with a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +110,38 @@ impl VerificationFault {
             kind,
             message: message.into(),
         }
+    }
+
+    /// Of a stream that is not there any more.
+    pub(super) fn of_gone(stream: &StreamId, known: &VerifiedHead) -> Self {
+        let message = format!(
+            "the stream was verified up to version {}, and is not there any more",
+            known.version
+        );
+        let first = Version::new(1);
+        Self::of(stream, first, None, VerificationFaultKind::Cut, message)
+    }
+
+    /// Of a stream that ends before what was verified.
+    pub(super) fn of_shorter(stream: &StreamId, known: &VerifiedHead, ends: u64) -> Self {
+        let message = format!(
+            "the stream was verified up to version {}, and ends with version {ends} now",
+            known.version
+        );
+        let version = Version::new(ends).next();
+        Self::of(stream, version, None, VerificationFaultKind::Cut, message)
+    }
+
+    /// Of an event in the place of one that was verified.
+    pub(super) fn of_replaced(
+        stream: &StreamId,
+        position: Position,
+        known: &VerifiedHead,
+        cid: EventCid,
+    ) -> Self {
+        let message = format!("the event is {cid}, but {} was verified before", known.cid);
+        let (version, kind) = (Version::new(known.version), VerificationFaultKind::Forked);
+        Self::of(stream, version, Some(position), kind, message)
     }
 
     /// Of a stream's chain, at the event that stands at `position`.

@@ -33,6 +33,7 @@
 //! ```
 
 mod chains;
+mod ends;
 mod fault;
 mod hashing;
 mod heads;

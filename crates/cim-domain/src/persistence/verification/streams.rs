@@ -10,6 +10,7 @@ use cim_store::{
 use futures_util::TryStreamExt;
 
 use super::fault::{VerificationFault, VerificationFaultKind};
+use super::heads::VerifiedHead;
 
 /// What a walk along one stream found.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Walk {
     pub(super) events: u64,
     /// The last event that is verified.
     pub(super) head: Option<ChainHead>,
+    /// What was verified before.
+    known: Option<VerifiedHead>,
     pub(super) fault: Option<VerificationFault>,
     /// Whether the log has to be examined to say what exactly is wrong.
     pub(super) unclear: bool,
@@ -29,12 +32,16 @@ pub(super) async fn walk(
     log: Arc<dyn EventLog>,
     ctx: Context,
     listed: Head,
-    known: Option<ChainHead>,
+    known: Option<VerifiedHead>,
+    from_the_beginning: bool,
 ) -> Result<Walk, EventLogError> {
     let mut walk = Walk {
         stream: listed.stream.clone(),
         events: 0,
-        head: known,
+        head: known
+            .filter(|_| !from_the_beginning)
+            .map(|known| known.chain()),
+        known,
         fault: None,
         unclear: false,
     };
@@ -45,6 +52,11 @@ pub(super) async fn walk(
             let (stream, kind) = (&walk.stream, VerificationFaultKind::Index);
             let message = error.to_string();
             walk.fault = Some(VerificationFault::of(stream, version, None, kind, message));
+            walk.unclear = true;
+            Ok(walk)
+        }
+        // A store that is only inspected reads no streams.
+        Err(error) if error.fault() == Some(Fault::Unsupported) => {
             walk.unclear = true;
             Ok(walk)
         }
@@ -64,21 +76,12 @@ impl Walk {
         listed: &Head,
     ) -> Result<(), EventLogError> {
         let next = self.next();
-        if next > listed.version.next() {
-            let message = format!(
-                "the stream was verified up to version {}, and ends with version {} now",
-                next.get() - 1,
-                listed.version
-            );
-            let kind = VerificationFaultKind::Cut;
-            let version = listed.version.next();
-            self.fault = Some(VerificationFault::of(
-                &self.stream,
-                version,
-                None,
-                kind,
-                message,
-            ));
+        if let Some(known) = self
+            .known
+            .filter(|known| known.version > listed.version.get())
+        {
+            let ends = listed.version.get();
+            self.fault = Some(VerificationFault::of_shorter(&self.stream, &known, ends));
             return Ok(());
         }
         if next <= listed.version {
@@ -125,7 +128,16 @@ impl Walk {
             block.clear();
             event.block().encode_into(&mut block);
             match chain.push(&block, &event.cid) {
-                Ok(head) => self.head = Some(head),
+                Ok(head) => {
+                    let known = self.known.filter(|known| known.version == head.version);
+                    if let Some(known) = known.filter(|known| known.cid != head.cid) {
+                        let (stream, at) = (&self.stream, event.position);
+                        self.fault =
+                            Some(VerificationFault::of_replaced(stream, at, &known, head.cid));
+                        return Ok(());
+                    }
+                    self.head = Some(head);
+                }
                 Err(fault) => {
                     let fault = VerificationFault::of_chain(&self.stream, event.position, &fault);
                     self.fault = Some(fault);

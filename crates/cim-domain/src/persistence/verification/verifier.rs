@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cim_store::{
     Context, EventCid, EventLog, EventLogError, Examined, Head, LogStats, Position, StreamId,
-    StreamPattern, Version,
+    StreamPattern,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -27,6 +27,8 @@ pub struct Verifier {
     known: VerifiedHeads,
     workers: usize,
     reads_streams: bool,
+    reads_all: bool,
+    same_log: bool,
 }
 
 /// How far a verification has come.
@@ -85,6 +87,8 @@ impl Verifier {
             known: VerifiedHeads::default(),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             reads_streams: false,
+            reads_all: false,
+            same_log: false,
         }
     }
 
@@ -96,6 +100,22 @@ impl Verifier {
     #[must_use]
     pub fn since(mut self, heads: VerifiedHeads) -> Self {
         self.known = heads;
+        self
+    }
+
+    /// Reads everything again, also what was verified before, and compares it with that.
+    #[must_use]
+    pub fn reading_all(mut self) -> Self {
+        self.reads_all = true;
+        self
+    }
+
+    /// Takes it for a fault where the log does not begin with the event that the verified heads say.
+    /// Otherwise it is taken for another log, which is [told](Verification::other_log) and verified
+    /// from its beginning.
+    #[must_use]
+    pub fn expecting_the_same_log(mut self) -> Self {
+        self.same_log = true;
         self
     }
 
@@ -129,14 +149,15 @@ impl Verifier {
     ) -> Result<Verification, EventLogError> {
         let stats = self.log.stats(ctx).await?;
         let first = self.first_event(ctx, &stats).await?;
-        let other_log = self.is_another_log(first, &stats);
-        if other_log {
-            self.known = VerifiedHeads::default();
-        }
+        let (other_log, other) = self.meet(first);
         let (listed, unlisted) = self.list(ctx, &StreamPattern::all()).await?;
         let streams = listed.len() as u64;
-        let events_before = self.known.events();
-        let begin = self.known.position().max(stats.truncated_through);
+        let (events_before, known_through) = if self.reads_all {
+            (0, Position::NONE)
+        } else {
+            (self.known.events(), self.known.position())
+        };
+        let begin = known_through.max(stats.truncated_through);
         let walked = if self.reads_streams {
             let heads = listed.values().cloned().collect();
             self.walk_all(ctx, heads, &mut progress).await?
@@ -147,6 +168,9 @@ impl Verifier {
         let ends = (begin, stats.truncated_through);
         let listing_failed = !unlisted.is_empty();
         let mut chains = Chains::new(known, listed, None, ends);
+        if self.reads_all {
+            chains.link_all();
+        }
         self.examine(ctx, begin, stats.last, &mut chains, &mut progress)
             .await?;
         let (events, reached) = (chains.events, chains.order.position.max(begin));
@@ -157,6 +181,7 @@ impl Verifier {
         };
         let (mut faults, mut heads) = chains.finish(listed_through);
         faults.extend(unlisted);
+        faults.extend(other);
         add_unseen(&mut faults, walked);
         if faults.is_empty() {
             heads.reach(first, reached, events_before + events);
@@ -185,26 +210,18 @@ impl Verifier {
     ) -> Result<Verification, EventLogError> {
         let stats = self.log.stats(ctx).await?;
         let first = self.first_event(ctx, &stats).await?;
-        let other_log = self.is_another_log(first, &stats);
-        if other_log {
-            self.known = VerifiedHeads::default();
-        }
+        let (other_log, other) = self.meet(first);
         let (listed, mut faults) = self.list(ctx, pattern).await?;
-        let gone = self
-            .known
-            .iter()
-            .filter(|(stream, _)| pattern.matches(stream) && !listed.contains_key(*stream));
-        faults.extend(gone.map(|(stream, known)| {
-            let message = format!(
-                "the stream was verified up to version {}, and is not there any more",
-                known.version
-            );
-            let kind = VerificationFaultKind::Cut;
-            VerificationFault::of(stream, Version::new(1), None, kind, message)
-        }));
+        faults.extend(other);
+        let is_gone = |stream: &StreamId| pattern.matches(stream) && !listed.contains_key(stream);
+        let gone = self.known.iter().filter(|(stream, _)| is_gone(stream));
+        faults.extend(gone.map(|(stream, known)| VerificationFault::of_gone(stream, known)));
         let streams = listed.len() as u64;
         let before = |stream: &StreamId| self.known.head(stream).map_or(0, |head| head.version);
-        let events_before = listed.keys().map(before).sum();
+        let events_before = match self.reads_all {
+            true => 0,
+            false => listed.keys().map(before).sum(),
+        };
         let heads: Vec<Head> = listed.values().cloned().collect();
         let walks = self.walk_all(ctx, heads, &mut progress).await?;
         let mut verified = self.known.clone();
@@ -212,35 +229,38 @@ impl Verifier {
         let mut unexplained = HashMap::new();
         for walk in walks {
             events += walk.events;
-            match walk.fault {
-                None => {
-                    let listed = listed.get(&walk.stream);
-                    if let Some((head, listed)) = walk.head.zip(listed) {
-                        let head = VerifiedHead {
-                            version: head.version,
-                            position: listed.position,
-                            cid: head.cid,
-                        };
-                        verified.put(walk.stream, head);
-                    }
-                }
-                Some(fault) if walk.unclear => {
-                    unclear.insert(walk.stream.clone());
-                    unexplained.insert(walk.stream, fault);
-                }
-                Some(fault) => faults.push(fault),
+            if walk.unclear {
+                unexplained.extend(walk.fault.map(|fault| (walk.stream.clone(), fault)));
+                unclear.insert(walk.stream);
+            } else if let Some(fault) = walk.fault {
+                faults.push(fault);
+            } else if let Some((head, listed)) = walk.head.zip(listed.get(&walk.stream)) {
+                let head = VerifiedHead {
+                    version: head.version,
+                    position: listed.position,
+                    cid: head.cid,
+                };
+                verified.put(walk.stream, head);
             }
         }
         if !unclear.is_empty() {
             let of_unclear = |(stream, _): &(StreamId, Head)| unclear.contains(stream);
             let listed = listed.into_iter().filter(of_unclear).collect();
-            let begin = stats.truncated_through;
-            let ends = (begin, stats.truncated_through);
+            let ends = (stats.truncated_through, stats.truncated_through);
+            let mut chains = Chains::new(verified, listed, Some(unclear), ends);
             // From the beginning: what is known of the streams may rest on what is damaged.
-            let mut chains = Chains::new(VerifiedHeads::default(), listed, Some(unclear), ends);
-            self.examine(ctx, begin, stats.last, &mut chains, &mut progress)
-                .await?;
-            let (found, _) = chains.finish(stats.last);
+            chains.link_all();
+            self.examine(
+                ctx,
+                stats.truncated_through,
+                stats.last,
+                &mut chains,
+                &mut progress,
+            )
+            .await?;
+            events += chains.events;
+            let (found, heads) = chains.finish(stats.last);
+            verified = heads;
             for fault in found {
                 // Places that no stream claims are no matter of these streams.
                 if let Some(stream) = &fault.stream {
@@ -278,10 +298,22 @@ impl Verifier {
         })
     }
 
-    /// Whether what is known is of a log that began with another event.
-    fn is_another_log(&self, first: Option<EventCid>, stats: &LogStats) -> bool {
-        let truncated = stats.truncated_through > Position::NONE;
-        !truncated && self.known.first().is_some_and(|known| Some(known) != first)
+    /// Compares what is known with the log's first event; forgets it where it is of another log.
+    fn meet(&mut self, first: Option<EventCid>) -> (bool, Option<VerificationFault>) {
+        let Some((first, known)) = first.zip(self.known.first()) else {
+            return (false, None);
+        };
+        if first == known {
+            return (false, None);
+        }
+        self.known = VerifiedHeads::default();
+        let message = format!(
+            "the log begins with {first}, and with {known} when it was verified before: it is \
+             another log, or all of its history was replaced"
+        );
+        let kind = VerificationFaultKind::Forked;
+        let fault = VerificationFault::of_log(None, kind, message);
+        (true, self.same_log.then_some(fault))
     }
 
     /// The heads that the store lists, and the fault where it can't list them all.
@@ -318,8 +350,8 @@ impl Verifier {
     ) -> Result<Vec<Walk>, EventLogError> {
         let total = heads.len() as u64;
         let walks = heads.into_iter().map(|head| {
-            let known = self.known.head(&head.stream).map(|known| known.chain());
-            streams::walk(self.log.clone(), ctx.clone(), head, known)
+            let known = self.known.head(&head.stream);
+            streams::walk(self.log.clone(), ctx.clone(), head, known, self.reads_all)
         });
         let mut done = Vec::with_capacity(total as usize);
         let mut note = |done: &[Walk]| {
