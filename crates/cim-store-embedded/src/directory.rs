@@ -211,7 +211,10 @@ fn lock(directory: &Path) -> Result<Lock, EngineError> {
         Err(TryLockError::WouldBlock) => {
             // Those who only look share the lock, and leave no name in it.
             let holder = match file.try_lock_shared() {
-                Ok(()) => "a process that inspects it".into(),
+                Ok(()) => {
+                    drop(Lock(file));
+                    "a process that inspects it".into()
+                }
                 Err(_) => holder(&mut file),
             };
             return Err(EngineError::Held {

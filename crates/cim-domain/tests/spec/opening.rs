@@ -289,6 +289,53 @@ mod embedded {
         assert_eq!(store.log().stats(&ctx()).await.unwrap().events, 3);
     }
 
+    /// Somebody cuts the file of a store that was closed: it does not open any more, but its
+    /// inspection tells which streams were cut, what is left of them, and how far they went.
+    #[tokio::test]
+    async fn a_store_whose_file_was_cut_is_verified_by_its_inspection() {
+        use cim_domain::persistence::verification::{VerificationFaultKind, Verifier};
+        use cim_domain::store::{EventLogExt as _, ExpectedVersion, NewEvent, StreamId};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let url = format!("embedded:{}", path.display());
+        let store = open(&url).await.unwrap();
+        for number in 0..12 {
+            let id = ["a", "b", "c"][number % 3];
+            let stream = StreamId::new("sales", "order", id).unwrap();
+            let event = NewEvent::json("noted", &number).unwrap();
+            let any = ExpectedVersion::Any;
+            let log = store.log();
+            log.append_to(&ctx(), &stream, any, vec![event])
+                .await
+                .unwrap();
+        }
+        store.close().await.unwrap();
+        let segment = path.join("events/0000000001.seg");
+        let len = std::fs::metadata(&segment).unwrap().len();
+        // A little less than half of the records.
+        let file = std::fs::OpenOptions::new().write(true).open(&segment);
+        file.unwrap().set_len(len * 6 / 10).unwrap();
+        assert!(open(&url).await.is_err());
+
+        let store = inspect(&url).await.unwrap();
+        let verifier = Verifier::new(store.log()).with_workers(1);
+        let found = verifier.verify(&Context::new(), |_| ()).await.unwrap();
+        let cut: Vec<_> = found
+            .faults
+            .iter()
+            .filter(|fault| fault.kind == VerificationFaultKind::Cut)
+            .map(|fault| fault.stream.as_ref().unwrap().id().to_owned())
+            .collect();
+        assert_eq!(cut, ["a", "b", "c"], "{:?}", found.faults);
+        for fault in &found.faults {
+            if fault.kind == VerificationFaultKind::Cut {
+                assert!(fault.version.is_some_and(|version| version.get() >= 3));
+                assert!(fault.message.contains("version 4"), "{}", fault.message);
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_store_that_must_exist_is_not_made() {
         let directory = tempfile::tempdir().unwrap();

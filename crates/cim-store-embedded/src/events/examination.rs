@@ -241,10 +241,8 @@ impl Examiner {
             return Ok(());
         }
         let found = self.recognize(&hole)?;
+        // No link to this place counts: what stands there may have stood elsewhere before.
         let (stream, version) = found.unzip();
-        if let Some(stream) = &stream {
-            self.known.enter(stream, hole.place);
-        }
         self.holes.push(Damage {
             position: None,
             stream,

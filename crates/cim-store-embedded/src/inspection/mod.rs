@@ -49,9 +49,9 @@ use crate::store::{journal_setting, on_a_thread};
 /// last event in the examination. The index knows this as of when the store was closed; after a
 /// kill it may be behind, and then only positions that are missing tell of the cut.
 ///
-/// An examination hands out as [`Damage`](cim_store::Damage), beside what is wrong with records:
-/// first, what is wrong with other parts of the files; last, heads of the index of which no event
-/// is left that would tell the stream's name. Positions that are missing next to each other are one
+/// An examination hands out as [`Damage`](cim_store::Damage), after all events and what is wrong with
+/// their records: what is wrong with other parts of the files, and heads of the index of which no
+/// event is left that would tell the stream's name. Positions that are missing next to each other are one
 /// damage, with the first of them and a message that names the last.
 ///
 /// ```

@@ -1,5 +1,5 @@
-//! An examination of a store that is inspected: what is wrong with its files, what its log holds,
-//! and what its index knows of that the log holds no more.
+//! An examination of a store that is inspected: what its log holds, what is wrong with its files
+//! beside, and what its index knows of that the log holds no more.
 
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
@@ -26,8 +26,8 @@ pub(super) struct Report {
 }
 
 enum Phase {
-    Files(std::vec::IntoIter<Damage>, Box<Examiner>),
     Log(Box<Examiner>),
+    Files(std::vec::IntoIter<Damage>, Box<Examiner>),
     /// Compares the index with the streams that were seen.
     Index(HeadCursor, Keys),
     /// Goes over what was passed over, for the names of heads that were lost.
@@ -42,7 +42,7 @@ impl Report {
         let examiner = Box::new(files.examiner(after.get()));
         Self {
             whole: after.get() <= files.truncated_through,
-            phase: Phase::Files(files.damage.clone().into_iter(), examiner),
+            phase: Phase::Log(examiner),
             lost: KeyMap::default(),
             inspected,
         }
@@ -51,12 +51,15 @@ impl Report {
     fn step(&mut self) -> Result<Option<Examined>, EventLogError> {
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         let (phase, found) = match phase {
-            Phase::Files(mut damage, examiner) => match damage.next() {
-                Some(one) => (Phase::Files(damage, examiner), Some(Examined::Damage(one))),
-                None => (Phase::Log(examiner), None),
-            },
             Phase::Log(mut examiner) => match examiner.next() {
                 Some(found) => (Phase::Log(examiner), found.transpose()?),
+                None => {
+                    let damage = self.inspected.files.damage.clone();
+                    (Phase::Files(damage.into_iter(), examiner), None)
+                }
+            },
+            Phase::Files(mut damage, examiner) => match damage.next() {
+                Some(one) => (Phase::Files(damage, examiner), Some(Examined::Damage(one))),
                 None => (self.compare(&examiner), None),
             },
             Phase::Index(mut cursor, seen) => match cursor.next() {

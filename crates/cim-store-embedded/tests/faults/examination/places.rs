@@ -202,6 +202,24 @@ async fn events_in_each_others_place_are_both_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_another_streams_event_takes_no_later_event_along() {
+    let store = twelve().await;
+    let records = store.records(1);
+    let (of_a, of_b) = (records[3].clone(), records[4].clone());
+    assert_eq!(of_a.len(), of_b.len());
+    store.change(1, |bytes| bytes.copy_within(of_a, of_b.start));
+    let found = report(store.path()).await;
+    let said: Vec<_> = found.damage.iter().map(said).collect();
+    assert_eq!(
+        said,
+        [(5, Some("a"), 2, false)],
+        "what stands there is of `a`"
+    );
+    // The next one of `b` links to that place.
+    assert_eq!(found.events, store.without(&[5]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_was_cut_out_moves_what_follows_in_its_file_only() {
     let settings = EmbeddedSettings::default().with_segment_bytes(4 << 10);
     let store = closed(40, &["a", "b", "c"], settings).await;
