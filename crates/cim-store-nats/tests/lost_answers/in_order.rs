@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use cim_store::{
-    Append, AppendedInOrder, CommitId, Context, CorrelationId, EventLog, ExpectedVersion, LogQuery,
-    NewEvent, OrderedAppend, Position, Principal, RecordedEvent, Resolution, Store, StreamId,
-    Version,
+    Append, AppendedInOrder, CommitId, Context, CorrelationId, EventFilter, EventLog, EventLogExt,
+    Examined, ExpectedVersion, LogQuery, NewEvent, OrderedAppend, Position, Principal,
+    RecordedEvent, Resolution, SharedSettings, Store, StreamId, SubscriptionName, Version,
 };
 use cim_store_nats::NatsStore;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::proxy::{self, Action};
 use crate::{events, fresh, id, id_ahead, limited_to, open, open_impatient, stream, told};
@@ -104,7 +104,8 @@ async fn many_commits_take_few_requests_and_build_on_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_of_all_shapes_go_together_and_are_read_whole() {
-    let store = open(&fresh()).await;
+    let url = fresh();
+    let store = open(&url).await;
     let log = store.log();
     let (a, b, c) = (stream("a"), stream("b"), stream("c"));
     let version = Version::new;
@@ -185,6 +186,36 @@ async fn commits_of_all_shapes_go_together_and_are_read_whole() {
     }
     let stats = log.stats(&Context::new()).await.unwrap();
     assert_eq!((stats.events, stats.streams), (stored.len() as u64, 3));
+
+    // Whoever follows, and whoever reads a stream, gets the same; nobody finds anything wrong.
+    let (other, ctx) = (open(&url).await, Context::new());
+    let followed = other.log();
+    let followed = followed.subscribe(&ctx, EventFilter::all(), Position::NONE);
+    let followed = followed.await.unwrap().take(stored.len());
+    let followed: Vec<_> = followed.try_collect().await.unwrap();
+    assert!(followed == stored);
+    for name in [a, b, c] {
+        let read = other.log().read_all(&ctx, &name).await.unwrap();
+        let of_stream = stored.iter().filter(|event| event.stream == name);
+        assert!(read.iter().eq(of_stream), "{name}");
+    }
+    let examined = other.log().examine(&ctx, Position::NONE).await.unwrap();
+    let examined: Vec<_> = examined.try_collect().await.unwrap();
+    let all = stored.iter().map(|event| Examined::Event(event.into()));
+    assert!(examined.into_iter().eq(all));
+    let shared = other.shared_subscriptions().unwrap();
+    let member = SubscriptionName::new("readers").unwrap();
+    let mut deliveries = shared
+        .join(&ctx, &member, SharedSettings::default())
+        .await
+        .unwrap();
+    for event in &stored[..10] {
+        let delivery = deliveries.next().await.unwrap().unwrap();
+        assert_eq!(delivery.event, *event);
+        delivery.acknowledge().await.unwrap();
+    }
+    let health = other.health(&ctx).await.unwrap();
+    assert!(health.is_healthy(), "{:?}", health.findings);
 }
 
 /// The commits from `at` on can't be stored, because somebody else was there.
