@@ -47,7 +47,6 @@ pub(super) async fn append_in_order(
         left: commits.into(),
         sent: HashSet::new(),
         most: BATCH_MESSAGES,
-        busy: 0,
         appended: Vec::new(),
     };
     let error = import.run().await.err();
@@ -69,9 +68,15 @@ struct Import<'a> {
     /// How many commits to try in the next batch: fewer where some could not go together, so that
     /// what is stored already, or in conflict, does not cost a look at many for each one.
     most: usize,
-    /// How often the servers were too busy for the next batch.
-    busy: u32,
     appended: Vec<Appended>,
+}
+
+/// The next commits of a call that may go into one batch.
+#[derive(Default)]
+struct Plan {
+    count: usize,
+    /// The heads of the streams that they name, as they are before the batch.
+    heads: HashMap<StreamId, Option<Head>>,
 }
 
 /// Commits that go into one batch.
@@ -107,33 +112,47 @@ enum Sent {
 impl Import<'_> {
     async fn run(&mut self) -> Result<(), EventLogError> {
         while !self.left.is_empty() {
-            let batch = match self.next_batch().await {
-                Ok(batch) => batch,
+            let plan = match self.plan().await {
+                Ok(plan) => plan,
                 // Nothing was sent, and for nobody anything could be.
                 Err(error) if matches!(error.fault(), Some(Fault::Unavailable | Fault::Closed)) => {
                     return Err(error);
                 }
                 // It may be about any of them, so each hears of it by itself.
-                Err(_) => Batch::default(),
+                Err(_) => Plan::default(),
             };
-            let count = batch.commits.len();
-            if count < 2 {
-                self.one(false).await?;
-                self.most = 2;
-                continue;
-            }
-            let lost = match self.send(batch).await? {
-                Sent::Stored => {
+            let (mut attempt, mut was_busy) = (0, false);
+            let (count, sent) = loop {
+                let batch = self.batch(&plan).await;
+                let count = batch.commits.len();
+                if count < 2 {
+                    break (1, None);
+                }
+                attempt += 1;
+                match self.send(batch, attempt).await? {
+                    // The next one is made against the same heads, so only one can be stored.
+                    Sent::Again => was_busy = true,
+                    sent => break (count, Some(sent)),
+                }
+            };
+            let lost = match sent {
+                Some(Sent::Stored) => {
                     self.most = (count * 2).min(BATCH_MESSAGES);
-                    self.busy = 0;
                     continue;
                 }
-                Sent::Again => continue,
-                Sent::NotStored => false,
-                Sent::Unknown => true,
+                Some(Sent::Unknown) => true,
+                Some(Sent::NotStored | Sent::Again) | None => false,
             };
-            self.most = (count / 2).max(FEWEST);
-            self.busy = 0;
+            self.most = match sent {
+                Some(_) => (count / 2).max(FEWEST),
+                None => 2,
+            };
+            if lost || was_busy {
+                // Their ids are not fresh any more: this call has used them.
+                for commit in self.left.iter_mut().take(count) {
+                    commit.append.fresh = false;
+                }
+            }
             for _ in 0..count {
                 self.one(lost).await?;
             }
@@ -144,13 +163,10 @@ impl Import<'_> {
     /// Appends the next commit by itself. `lost`: it was in a batch of which nobody knows whether it
     /// was stored, so "not stored" can't be said of it where it is not found out.
     async fn one(&mut self, lost: bool) -> Result<(), EventLogError> {
-        let Some(OrderedAppend { ctx, mut append }) = self.left.pop_front() else {
+        let Some(OrderedAppend { ctx, append }) = self.left.pop_front() else {
             return Ok(());
         };
         let (log, id) = (self.log, append.commit_id);
-        if lost {
-            append.fresh = false; // somebody has appended under it: this call
-        }
         let ctx = ctx.with_deadline_of(self.ctx);
         let answer = async {
             let budget = log.session.begin(&ctx, "append")?;
@@ -172,27 +188,36 @@ impl Import<'_> {
         }
     }
 
-    /// Takes as many of the next commits as go into one batch; fewer than two where the next one
-    /// has to go by itself.
-    async fn next_batch(&mut self) -> Result<Batch, EventLogError> {
+    /// Finds out which of the next commits may go into one batch.
+    async fn plan(&mut self) -> Result<Plan, EventLogError> {
         let budget = self.log.session.begin(self.ctx, "append")?;
         self.log.session.check_writable()?;
-        let (count, mut heads) = self.gather(&budget).await?;
-        let known = heads.values().flatten();
-        let reach = known.map(|head| head.position.get()).max().unwrap_or(0);
-        if count > 1 {
+        let plan = self.gather(&budget).await?;
+        if plan.count > 1 {
+            let known = plan.heads.values().flatten();
+            let reach = known.map(|head| head.position.get()).max().unwrap_or(0);
             self.earlier.look(self.log, reach, &budget).await?;
         }
+        Ok(plan)
+    }
+
+    /// Makes the batch of a plan: as many of its commits as go together.
+    async fn batch(&self, plan: &Plan) -> Batch {
         let largest = self.log.session.api.requests.client().max_payload();
         let mut batch = Batch::default();
-        for commit in self.left.iter().take(count) {
+        // What the batch itself brings about.
+        let mut new: HashMap<StreamId, Head> = HashMap::new();
+        for commit in self.left.iter().take(plan.count) {
             let Some(id) = commit.append.commit_id else {
                 break;
             };
             let of_streams: Vec<Option<Head>> = commit
                 .append
                 .expectations()
-                .map(|(stream, _)| heads.get(stream).cloned().flatten())
+                .map(|(stream, _)| match new.get(stream) {
+                    Some(head) => Some(head.clone()),
+                    None => plan.heads.get(stream).cloned().flatten(),
+                })
                 .collect();
             if self.earlier.has(id) || unmet(&commit.append, &of_streams).is_some() {
                 break;
@@ -206,20 +231,17 @@ impl Import<'_> {
                 break;
             }
             for head in &made.heads {
-                heads.insert(head.stream.clone(), Some(head.clone()));
+                new.insert(head.stream.clone(), head.clone());
             }
             batch.push(id, commit.append.event_count(), made);
             consume_budget().await;
         }
-        Ok(batch)
+        batch
     }
 
-    /// Completes the next commits: as many as may go into a batch. Says how many those are, and the
-    /// heads of the streams that they name, as they are before the batch.
-    async fn gather(
-        &mut self,
-        budget: &Budget,
-    ) -> Result<(usize, HashMap<StreamId, Option<Head>>), EventLogError> {
+    /// Completes the next commits, as many as may go into a batch, and reads the heads of the
+    /// streams that they name.
+    async fn gather(&mut self, budget: &Budget) -> Result<Plan, EventLogError> {
         let settings = &self.log.session.settings;
         let (mut count, mut messages, mut bytes) = (0, 0, 0);
         let mut ids = HashSet::new();
@@ -257,11 +279,11 @@ impl Import<'_> {
             let read = read_heads(self.log, unknown.clone(), budget).await?;
             heads.extend(unknown.into_iter().zip(read));
         }
-        Ok((count, heads))
+        Ok(Plan { count, heads })
     }
 
     /// Publishes a batch, and takes what it has from what is left where it was stored.
-    async fn send(&mut self, batch: Batch) -> Result<Sent, EventLogError> {
+    async fn send(&mut self, batch: Batch, attempt: u32) -> Result<Sent, EventLogError> {
         let Batch {
             messages, commits, ..
         } = batch;
@@ -271,8 +293,6 @@ impl Import<'_> {
         let session = &self.log.session;
         let budget = session.begin(self.ctx, "append")?;
         session.check_kept(&budget).await?;
-        self.busy += 1;
-        let attempt = self.busy;
         let count = messages.len() as u64;
         let messages = Messages {
             messages,
