@@ -214,6 +214,7 @@ fn failure(error: ImportError, reached: Option<ImportProgress>) -> Failure {
     let again = "what was imported so far is stored; the same command goes on after it";
     let other_store =
         "import into an empty store, or into one that holds a beginning of this history";
+    let alone = "import into a store that nobody else writes to";
     let (code, hint) = match &error {
         ImportError::File(error) => of_file(error),
         ImportError::OtherHistory { .. } | ImportError::MoreThanFile { .. } => {
@@ -228,10 +229,8 @@ fn failure(error: ImportError, reached: Option<ImportProgress>) -> Failure {
             ExitCode::Integrity,
             "the store does not keep its contract; don't use what it holds",
         ),
-        ImportError::Mixed { .. } => (
-            ExitCode::Conflict,
-            "import into a store that nobody else writes to",
-        ),
+        ImportError::Mixed { .. } => (ExitCode::Conflict, alone),
+        ImportError::Store { source, .. } if source.is_conflict() => (ExitCode::Conflict, alone),
         ImportError::Store { source, .. } => (ExitCode::of(source), again),
         ImportError::Read(source) => (ExitCode::of(source), again),
         _ => (ExitCode::Failure, again),

@@ -11,6 +11,7 @@ use cim_domain::persistence::car::{
 use cim_domain::persistence::checkpoint::tree::{TreeHash, TreeHasher};
 use cim_domain::store::{ArchiveDigester, Context, EventLog, Position, Truncation, Version};
 use cim_ipld::car::CarErrorKind;
+use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use crate::car_histories::{
@@ -241,6 +242,77 @@ async fn a_log_that_holds_more_than_the_file_is_refused() {
         panic!("{error}");
     };
     assert_eq!(named, stream(9));
+}
+
+#[tokio::test]
+async fn an_import_says_when_somebody_else_wrote_to_the_store_meanwhile() {
+    let (file, bytes) = exported(&log_with(&long_history()).await).await;
+    let there = empty();
+    let mut first = true;
+    let somebody = |_| {
+        if std::mem::take(&mut first) {
+            let other = [vec![(9_999, 1)]];
+            append(&there, &other).now_or_never().unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let input = Cursor::new(bytes);
+    let done = import(
+        &*there,
+        &Context::new(),
+        input,
+        ImportOptions::default(),
+        somebody,
+    )
+    .await;
+    let error = done.unwrap_err();
+    let ImportError::Mixed {
+        file: of_file,
+        found,
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((of_file, found), (file.events, file.events + 1));
+}
+
+#[tokio::test]
+async fn an_import_ends_with_a_conflict_where_somebody_else_wrote_to_the_same_stream() {
+    let here = log_with(&long_history()).await;
+    let (_, bytes) = exported(&here).await;
+    let there = empty();
+    let mut first = true;
+    let somebody = |_| {
+        if std::mem::take(&mut first) {
+            let other = [vec![(700, 1)]];
+            append(&there, &other).now_or_never().unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let input = Cursor::new(bytes);
+    let done = import(
+        &*there,
+        &Context::new(),
+        input,
+        ImportOptions::default(),
+        somebody,
+    )
+    .await;
+    let error = done.unwrap_err();
+    let ImportError::Store {
+        event,
+        commit,
+        source,
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert!(source.is_conflict(), "{source}");
+    let next = &events(&here).await[event as usize - 1];
+    assert_eq!((next.commit_id, next.commit_index), (commit, 0));
+    // What came before is stored, and nothing after it.
+    let held = events(&there).await.len() as u64;
+    assert_eq!(held, event);
 }
 
 #[tokio::test]
