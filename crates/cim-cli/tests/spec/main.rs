@@ -10,6 +10,7 @@
 )]
 
 mod car;
+mod checkpoints;
 mod commands;
 mod demo_git;
 mod demo_git_interrupted;
