@@ -117,6 +117,10 @@ mod guide_to_buckets {}
 mod guide_to_export_and_import {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/checkpoints.md")]
+mod guide_to_checkpoints {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/repositories.md")]
 mod guide_to_repositories {}
 
