@@ -71,7 +71,7 @@
 //! | [`event`] | [`DomainEvent`] and its derive: names, schema versions, upcasts |
 //! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
 //! | [`entity`] | [`Entity`]: what has an id |
-//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states; proof of history |
+//! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states; content; proof of history |
 //! | [`testing`] | `given(…).when(…).then(…)` |
 //! | [`open`](mod@open) | a store by its URL; the only place that names adapters |
 //! | [`store`] | the ports and what crosses them |
@@ -119,6 +119,10 @@ mod guide_to_export_and_import {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/checkpoints.md")]
 mod guide_to_checkpoints {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/content.md")]
+mod guide_to_content {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/repositories.md")]
