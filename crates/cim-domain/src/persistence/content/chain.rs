@@ -261,14 +261,14 @@ impl<T: TypedContent + Sync> Chain<T> {
         let head = before.as_ref().map(|kept| kept.record.head());
         let mut chain = ContentChain::<T>::at(head).with_hash(store.settings.hash);
         let appended = chain.append(value).map_err(Box::new)?;
-        store.keep_block(ctx, &appended.content).await?;
-        let reach = store.hold_all(ctx, &appended.content.cid).await?;
+        let (_, has_links) = store.keep_block(ctx, &appended.content).await?;
+        let partial = has_links && !store.hold_all(ctx, &appended.content.cid).await?.is_whole();
         store.keep(ctx, &appended.link).await?;
         let record = ChainRecord {
             v: V1,
             seq: appended.head.seq,
             head: appended.head.cid,
-            partial: !reach.is_whole() || before.as_ref().is_some_and(|kept| kept.record.partial),
+            partial: partial || before.as_ref().is_some_and(|kept| kept.record.partial),
         };
         let revision = before.map(|kept| kept.revision);
         let replaced = store

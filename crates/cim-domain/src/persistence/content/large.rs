@@ -86,20 +86,19 @@ impl ContentStore {
         Ok(())
     }
 
-    /// Reads a part of content.
-    pub(super) async fn open_stream(
+    /// Reads a part of the content of a root.
+    pub(super) fn stream_of(
         &self,
         ctx: &Context,
-        cid: &Cid,
+        root: &Block,
         range: impl RangeBounds<u64>,
     ) -> Result<ContentStream, ContentError> {
         let (start, end) = limits(range);
-        let root = self.get(ctx, cid).await?;
-        let pieces = pieces(&root)?;
+        let pieces = pieces(root)?;
         let walk = Walk {
             store: self.clone(),
             ctx: ctx.clone(),
-            root: *cid,
+            root: root.cid,
             levels: vec![pieces.into_iter()],
             at: 0,
             start,
@@ -109,7 +108,7 @@ impl ContentStore {
             let segment = walk.next().await?;
             Ok::<_, ContentError>(segment.map(|segment| (segment, walk)))
         });
-        let (store, ctx, root) = (self.clone(), ctx.clone(), *cid);
+        let (store, ctx, root) = (self.clone(), ctx.clone(), root.cid);
         let bytes = segments.map_ok(move |segment| {
             let (store, ctx) = (store.clone(), ctx.clone());
             async move { store.fetch(&ctx, &root, segment).await }
@@ -271,7 +270,7 @@ where
                 .begun
                 .extend_from_slice(&cutter.given.split_to(taken));
             if cutter.begun.len() == size {
-                let piece = std::mem::take(&mut cutter.begun).into();
+                let piece = std::mem::take(&mut cutter.begun).into_boxed_slice().into();
                 return Ok(Some((piece, cutter)));
             }
             // All that was given is taken.
@@ -280,7 +279,7 @@ where
                 Some(Err(error)) => return Err(ContentError::Source(error.into())),
                 None if cutter.begun.is_empty() => return Ok(None),
                 None => {
-                    let last = std::mem::take(&mut cutter.begun).into();
+                    let last = std::mem::take(&mut cutter.begun).into_boxed_slice().into();
                     return Ok(Some((last, cutter)));
                 }
             }

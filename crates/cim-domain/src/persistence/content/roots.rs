@@ -10,8 +10,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
+use bytes::Bytes;
 use cim_ipld::Cid;
-use cim_store::{Context, Key, Revision, Timestamp};
+use cim_store::{BucketError, Context, Key, Revision, Timestamp, WriteOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::error::ContentError;
@@ -49,8 +50,27 @@ impl Reach {
     }
 }
 
-/// A record that was written, and its revision.
-pub(super) type Written = (Key, Revision);
+/// A record that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    key: Key,
+    revision: Revision,
+    /// What stood there before.
+    before: Option<Bytes>,
+}
+
+impl Written {
+    /// The record of a description, if it is new. Changes of one that is there are not taken back:
+    /// others may have changed it, too.
+    fn new_record(key: Key, revision: Option<Revision>) -> Vec<Self> {
+        let record = revision.map(|revision| Self {
+            key,
+            revision,
+            before: None,
+        });
+        record.into_iter().collect()
+    }
+}
 
 /// A name that keeps content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +99,13 @@ pub struct ContentMetadata {
 /// Names that keep content.
 impl ContentStore {
     /// Keeps content, and everything below it, under a name, in the place of what had that name
-    /// before. All of it is read and checked on the way.
+    /// before. All of it is read and checked on the way. A name has at most 250 bytes, where every one
+    /// but ASCII letters, digits, `-` and `_` counts three times.
     ///
     /// # Errors
     /// `NotFound`; `Missing` for the first part that is not there, unless the store was opened
     /// [for such links](Self::with_links_outside); `Altered` or `Malformed` for what is damaged below
-    /// it; `UnknownCodec`, `InvalidName`, `InvalidCid`, `Unknown`, `Store`. No name is given then.
+    /// it; `UnknownCodec`, `InvalidName`, `InvalidCid`, `Unknown`, `Store`. What had the name before has it then.
     pub async fn pin(&self, ctx: &Context, name: &str, root: &Cid) -> Result<Reach, ContentError> {
         names::pin(name)?;
         let began = self.clock.monotonic();
@@ -138,8 +159,13 @@ impl ContentStore {
             partial,
         };
         let key = names::pin(name)?;
+        let before = self.records.get(ctx, &key).await?;
         let revision = self.put_record(ctx, &key, &record).await?;
-        Ok((key, revision))
+        Ok(Written {
+            key,
+            revision,
+            before: before.map(|entry| entry.value),
+        })
     }
 }
 
@@ -260,8 +286,7 @@ impl ContentStore {
             }
         };
         let written = self.change_about(ctx, from, change).await?;
-        let written = written.map(|revision| Ok((names::about(from)?, revision)));
-        let written = written.into_iter().collect::<Result<_, ContentError>>()?;
+        let written = Written::new_record(names::about(from)?, written);
         self.confirm(ctx, &[*from, *to], partial, began, written)
             .await
     }
@@ -307,11 +332,7 @@ impl ContentStore {
             Ok(Some(record))
         };
         let written = self.change_about(ctx, &cid, change).await?;
-        let key = names::about(&cid)?;
-        Ok(written
-            .map(|revision| (key, revision))
-            .into_iter()
-            .collect())
+        Ok(Written::new_record(names::about(&cid)?, written))
     }
 
     /// How many bytes content has, or else its block.
@@ -327,16 +348,15 @@ impl ContentStore {
     pub(super) async fn settle(
         &self,
         ctx: &Context,
-        stored: &Stored,
+        (stored, has_links): (&Stored, bool),
         began: Instant,
         options: PutOptions,
     ) -> Result<(), ContentError> {
         if options == PutOptions::default() {
             return Ok(());
         }
-        let reach = self.hold_all(ctx, &stored.cid).await?;
-        self.name(ctx, stored, !reach.is_whole(), began, options)
-            .await
+        let partial = has_links && !self.hold_all(ctx, &stored.cid).await?.is_whole();
+        self.name(ctx, stored, partial, began, options).await
     }
 
     /// Gives content, all of which was held since `began`, the names that options ask for.
@@ -402,13 +422,26 @@ impl ContentStore {
             let Err(error) = self.renew(ctx, root, partial, began).await else {
                 continue;
             };
-            for (key, revision) in written {
+            for record in written {
                 // What somebody else wrote over it stays, and so does this error.
-                let _ = self.records.delete(ctx, &key, Some(revision)).await;
+                let _ = self.take_back(ctx, record).await;
             }
             return Err(error);
         }
         Ok(())
+    }
+
+    async fn take_back(&self, ctx: &Context, record: Written) -> Result<Revision, BucketError> {
+        let (key, revision) = (&record.key, record.revision);
+        match record.before {
+            None => self.records.delete(ctx, key, Some(revision)).await,
+            Some(before) => {
+                let options = WriteOptions::default();
+                self.records
+                    .update(ctx, key, before, revision, options)
+                    .await
+            }
+        }
     }
 
     /// Goes through everything below content that is to be named, and finds it whole, unless links

@@ -11,7 +11,6 @@ use cim_store::{Bucket, BucketSettings, Clock, Context, Store, SystemClock};
 use futures_core::Stream;
 use futures_util::{TryStreamExt, stream};
 
-use super::blocks::Presence;
 use super::error::{Cause, ContentError};
 use super::large::ContentStream;
 use super::names;
@@ -197,8 +196,9 @@ impl ContentStore {
         options.check()?;
         let began = self.clock.monotonic();
         super::blocks::checked(&block.cid, block.bytes.clone())?;
-        let stored = self.keep_block(ctx, block).await?;
-        self.settle(ctx, &stored, began, options).await?;
+        let (stored, has_links) = self.keep_block(ctx, block).await?;
+        self.settle(ctx, (&stored, has_links), began, options)
+            .await?;
         Ok(stored)
     }
 
@@ -260,8 +260,9 @@ impl ContentStore {
         if let Some(description) = &mut options.describe {
             description.name.get_or_insert_with(|| T::NAME.to_owned());
         }
-        let stored = self.keep_block(ctx, &self.block_of(value)?).await?;
-        self.settle(ctx, &stored, began, options).await?;
+        let (stored, has_links) = self.keep_block(ctx, &self.block_of(value)?).await?;
+        self.settle(ctx, (&stored, has_links), began, options)
+            .await?;
         Ok(stored)
     }
 
@@ -289,7 +290,8 @@ impl ContentStore {
     /// # Errors
     /// `TooLarge`; otherwise as [`get_stream`](Self::get_stream).
     pub async fn get_bytes(&self, ctx: &Context, cid: &Cid) -> Result<Bytes, ContentError> {
-        let size = self.length(ctx, cid).await?;
+        let root = self.get(ctx, cid).await?;
+        let size = Self::length_of(&root)?;
         if size > Self::IN_MEMORY {
             return Err(ContentError::TooLarge {
                 what: "bytes in memory",
@@ -297,7 +299,7 @@ impl ContentStore {
                 max: Self::IN_MEMORY,
             });
         }
-        let mut pieces = self.get_stream(ctx, cid, ..).await?;
+        let mut pieces = self.stream_of(ctx, &root, ..)?;
         let first = pieces.try_next().await?.unwrap_or_default();
         let Some(second) = pieces.try_next().await? else {
             return Ok(first);
@@ -322,7 +324,7 @@ impl ContentStore {
         cid: &Cid,
         range: impl RangeBounds<u64>,
     ) -> Result<ContentStream, ContentError> {
-        self.open_stream(ctx, cid, range).await
+        self.stream_of(ctx, &self.get(ctx, cid).await?, range)
     }
 
     /// The value of a block.
@@ -364,12 +366,12 @@ impl ContentStore {
         Self::length_of(&self.get(ctx, cid).await?)
     }
 
-    /// Stores a block that its CID was checked for.
+    /// Stores a block whose bytes are known to hash to its CID; whether it has links.
     pub(super) async fn keep_block(
         &self,
         ctx: &Context,
         block: &Block,
-    ) -> Result<Stored, ContentError> {
+    ) -> Result<(Stored, bool), ContentError> {
         let (size, max) = (block.bytes.len() as u64, self.largest_block());
         if size > max {
             return Err(ContentError::TooLarge {
@@ -379,11 +381,11 @@ impl ContentStore {
             });
         }
         // What could not be followed later is not taken.
-        self.links(block)?;
-        let presence: Presence = self.keep(ctx, block).await?;
+        let has_links = !self.links(block)?.is_empty();
+        let presence = self.keep(ctx, block).await?;
         let mut stored = Stored::nothing(block.cid);
         stored.count(size, presence);
-        Ok(stored)
+        Ok((stored, has_links))
     }
 
     fn largest_block(&self) -> u64 {
