@@ -495,8 +495,10 @@ async fn enable_ipld_says_whether_the_repository_verifies_what_it_loads() -> Res
     let server = server();
     let client = client(&server).await;
     let (aggregate, events) = created();
-    for (enable_ipld, verification) in [(true, Verification::EveryRead), (false, Verification::Off)]
-    {
+    for (enable_ipld, verification) in [
+        (true, LoadVerification::EveryRead),
+        (false, LoadVerification::Off),
+    ] {
         let config = NatsRepositoryConfig {
             enable_ipld,
             ..NatsRepositoryConfig::default()

@@ -1,6 +1,6 @@
 //! Whether what is loaded is compared with the CIDs and links of its chain.
 //!
-//! Every event carries its CID and that of the event before it. [`Verification`] says when that is
+//! Every event carries its CID and that of the event before it. [`LoadVerification`] says when that is
 //! recomputed on the way to the application: whatever an adapter checks by itself, an event that
 //! does not hash to its CID, or does not continue the one before it, then never becomes state.
 
@@ -31,15 +31,15 @@ use super::retry::mix;
 ///
 /// ```
 /// use std::num::NonZeroU32;
-/// use cim_domain::persistence::Verification;
+/// use cim_domain::persistence::LoadVerification;
 ///
-/// assert_eq!(Verification::default(), Verification::Off);
-/// let now_and_then = Verification::Sampled { one_in: NonZeroU32::new(100).ok_or("not 0")? };
+/// assert_eq!(LoadVerification::default(), LoadVerification::Off);
+/// let now_and_then = LoadVerification::Sampled { one_in: NonZeroU32::new(100).ok_or("not 0")? };
 /// # let _ = now_and_then;
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verification {
+pub enum LoadVerification {
     /// Never. What the adapter checks by itself stays.
     #[default]
     Off,
@@ -57,22 +57,22 @@ pub enum Verification {
     },
 }
 
-/// A [`Verification`], and how many reads there were.
+/// A [`LoadVerification`], and how many reads there were.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verifier {
-    setting: Verification,
+    setting: LoadVerification,
     reads: Arc<AtomicU64>,
 }
 
 impl Verifier {
-    pub(super) fn new(setting: Verification) -> Self {
+    pub(super) fn new(setting: LoadVerification) -> Self {
         Self {
             setting,
             reads: Arc::default(),
         }
     }
 
-    pub(super) fn setting(&self) -> Verification {
+    pub(super) fn setting(&self) -> LoadVerification {
         self.setting
     }
 
@@ -95,9 +95,9 @@ impl Verifier {
 
     fn applies(&self) -> bool {
         match self.setting {
-            Verification::Off => false,
-            Verification::EveryRead => true,
-            Verification::Sampled { one_in } => {
+            LoadVerification::Off => false,
+            LoadVerification::EveryRead => true,
+            LoadVerification::Sampled { one_in } => {
                 let read = self.reads.fetch_add(1, Ordering::Relaxed);
                 is_sampled(read, one_in)
             }

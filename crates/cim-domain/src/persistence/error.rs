@@ -94,7 +94,7 @@ where
         /// What is not understood.
         source: DecodeError,
     },
-    /// What was read is not what was stored, as the [`Verification`](super::Verification) of the
+    /// What was read is not what was stored, as the [`LoadVerification`](super::LoadVerification) of the
     /// repository found. Nothing of it became state.
     #[error("the history of {stream} breaks at version {version}")]
     Integrity {

@@ -13,7 +13,7 @@
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
 //! | [`ContentStore`] | blocks, values and bytes by their CIDs | content that is stored once, checked, linked, chained |
 //!
-//! [`Verification`] says when what they read is compared with the chain.
+//! [`LoadVerification`] says when what they read is compared with the chain.
 //!
 //! What proves and moves histories as a whole is in modules of its own:
 //!
@@ -46,7 +46,7 @@ mod state;
 pub mod verification;
 
 pub use aggregate_repository::{AggregateRepository, LoadOptions};
-pub use checked_loads::Verification;
+pub use checked_loads::LoadVerification;
 pub use content::{ContentStore, IpldSerializer};
 pub use error::RepositoryError;
 pub use event_store::{

@@ -13,7 +13,7 @@ use super::append::{Writer, new_version};
 use super::checked_loads::Verifier;
 use super::history::History;
 use super::replay::Replay;
-use super::{RepositoryError, RetryPolicy, Verification};
+use super::{LoadVerification, RepositoryError, RetryPolicy};
 use crate::Aggregate;
 
 /// Executes commands on aggregates of one type and loads them from their events.
@@ -159,15 +159,15 @@ impl<A: Aggregate> Repository<A> {
     }
 
     /// With a setting of when events that are read are compared with their CIDs and links; by
-    /// default [never](Verification::Off).
+    /// default [never](LoadVerification::Off).
     #[must_use]
-    pub fn with_verification(mut self, verification: Verification) -> Self {
+    pub fn with_verification(mut self, verification: LoadVerification) -> Self {
         self.verifier = Verifier::new(verification);
         self
     }
 
     /// When events that are read are compared with their CIDs and links.
-    pub fn verification(&self) -> Verification {
+    pub fn verification(&self) -> LoadVerification {
         self.verifier.setting()
     }
 

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use cim_domain::persistence::{EventStore, EventStoreError, TypedEventStore, Verification};
+use cim_domain::persistence::{EventStore, EventStoreError, LoadVerification, TypedEventStore};
 use cim_domain::store::{
     Context, CorrelationId, EventLog, RecordedEvent, StreamRange, Timestamp, Version,
 };
@@ -45,7 +45,7 @@ fn richer_with_its_cid(event: &mut RecordedEvent) {
     event.cid = cim_domain::store::EventCid::of(&block);
 }
 
-fn verifying(log: &Arc<dyn EventLog>, verification: Verification) -> Repository<Account> {
+fn verifying(log: &Arc<dyn EventLog>, verification: LoadVerification) -> Repository<Account> {
     Repository::new(Arc::clone(log)).with_verification(verification)
 }
 
@@ -74,7 +74,7 @@ async fn without_verification_what_the_log_says_is_believed() {
 #[tokio::test]
 async fn an_altered_event_never_becomes_state() {
     let log = deposits(richer).await;
-    let accounts = verifying(&log, Verification::EveryRead);
+    let accounts = verifying(&log, LoadVerification::EveryRead);
     let before = log.stats(&ctx()).await.unwrap();
 
     let (two, three) = (Version::new(2), Version::new(3));
@@ -117,7 +117,7 @@ async fn an_altered_event_never_becomes_state() {
 #[tokio::test]
 async fn an_event_that_was_replaced_with_a_cid_of_its_own_breaks_the_link_of_the_next() {
     let log = deposits(richer_with_its_cid).await;
-    let accounts = verifying(&log, Verification::EveryRead);
+    let accounts = verifying(&log, LoadVerification::EveryRead);
     let (version, fault) = break_of(&accounts.load(&ctx(), &ID).await.unwrap_err());
     assert_eq!(version, Version::new(3));
     assert!(fault.contains("continues another history"), "{fault}");
@@ -128,7 +128,7 @@ async fn of_the_reads_of_a_repository_and_its_clones_one_in_so_many_is_verified(
     let log = deposits(richer).await;
     let one_in = NonZeroU32::new(5).unwrap();
     let run = async || {
-        let accounts = verifying(&log, Verification::Sampled { one_in });
+        let accounts = verifying(&log, LoadVerification::Sampled { one_in });
         let mut found = Vec::new();
         for read in 0..50_u32 {
             let loaded = accounts.clone().load(&ctx(), &ID).await;
@@ -157,11 +157,11 @@ async fn an_event_store_verifies_what_it_reads() {
             .unwrap()
             .with_verification(verification)
     };
-    let trusting = events(Verification::Off);
+    let trusting = events(LoadVerification::Off);
     assert_eq!(trusting.read_events(ID).await.unwrap().len(), 4);
 
-    let store = events(Verification::EveryRead);
-    assert_eq!(store.verification(), Verification::EveryRead);
+    let store = events(LoadVerification::EveryRead);
+    assert_eq!(store.verification(), LoadVerification::EveryRead);
     let ever = (Timestamp::EPOCH, Timestamp::from_seconds(1 << 40));
     let errors = [
         store.read_events(ID).await.unwrap_err(),
@@ -183,7 +183,7 @@ async fn an_event_store_verifies_what_it_reads() {
 
 on_every_store! {
     async fn what_is_sound_is_loaded_as_without_verification(store, _clock) {
-        let accounts = verifying(&store.log(), Verification::EveryRead);
+        let accounts = verifying(&store.log(), LoadVerification::EveryRead);
         for cents in 1..=4 {
             accounts.execute(&Context::new(), &ID, Deposit(cents)).await.unwrap();
         }

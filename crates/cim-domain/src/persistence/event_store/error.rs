@@ -69,7 +69,7 @@ pub enum EventStoreError {
         source: DecodeError,
     },
     /// What was read is not what was stored, as the
-    /// [`Verification`](crate::persistence::Verification) of the store found.
+    /// [`LoadVerification`](crate::persistence::LoadVerification) of the store found.
     #[error("the history of {stream} breaks at version {version}")]
     Integrity {
         /// The stream.

@@ -19,7 +19,7 @@ use crate::DomainEvent;
 use crate::persistence::append::Writer;
 use crate::persistence::checked_loads::Verifier;
 use crate::persistence::error::excerpt;
-use crate::persistence::{RetryPolicy, Verification};
+use crate::persistence::{LoadVerification, RetryPolicy};
 
 /// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.
 ///
@@ -128,16 +128,16 @@ impl<E: DomainEvent> TypedEventStore<E> {
     }
 
     /// With a setting of when events that are read are compared with their CIDs and links; by
-    /// default [never](Verification::Off). What [`read_by_correlation`](EventStore::read_by_correlation)
+    /// default [never](LoadVerification::Off). What [`read_by_correlation`](EventStore::read_by_correlation)
     /// reads is compared with its CIDs alone, because it is not all of any stream.
     #[must_use]
-    pub fn with_verification(mut self, verification: Verification) -> Self {
+    pub fn with_verification(mut self, verification: LoadVerification) -> Self {
         self.verifier = Verifier::new(verification);
         self
     }
 
     /// When events that are read are compared with their CIDs and links.
-    pub fn verification(&self) -> Verification {
+    pub fn verification(&self) -> LoadVerification {
         self.verifier.setting()
     }
 

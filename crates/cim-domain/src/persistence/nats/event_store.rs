@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{NatsSettings, NatsStore, OnNats};
 use crate::DomainEvent;
 use crate::persistence::{
-    EventStore, InfrastructureResult, StoredEvent, TypedEventStore, Verification,
+    EventStore, InfrastructureResult, LoadVerification, StoredEvent, TypedEventStore,
 };
 
 /// An [`EventStore`] on NATS JetStream: a [`TypedEventStore`] with a store that was opened for it.
@@ -39,7 +39,7 @@ pub struct JetStreamConfig {
     pub aggregate_type: String,
     /// When events that are read are compared with their CIDs and links once more than by the
     /// adapter, which does it on every read: never by default.
-    pub verification: Verification,
+    pub verification: LoadVerification,
 }
 
 impl Default for JetStreamConfig {
@@ -49,7 +49,7 @@ impl Default for JetStreamConfig {
             settings: NatsSettings::default(),
             context: "infrastructure".to_owned(),
             aggregate_type: "compute".to_owned(),
-            verification: Verification::Off,
+            verification: LoadVerification::Off,
         }
     }
 }

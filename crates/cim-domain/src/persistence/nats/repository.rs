@@ -7,7 +7,7 @@ use cim_store::{EventLogError, Store as _};
 
 use super::{NatsSettings, NatsStore, OnNats};
 use crate::Aggregate;
-use crate::persistence::{AggregateRepository, Repository, RepositoryError, Verification};
+use crate::persistence::{AggregateRepository, LoadVerification, Repository, RepositoryError};
 
 /// An [`AggregateRepository`] on NATS JetStream, with a store that was opened for it.
 ///
@@ -63,7 +63,7 @@ pub struct NatsRepositoryConfig<'a> {
     /// that is remembered is appended to in one round trip, another one in two.
     pub cache_size: usize,
     /// Whether the repository compares every event that it loads with its CID and its link to the
-    /// one before: `true` is [`Verification::EveryRead`], `false` is [`Verification::Off`]. Events
+    /// one before: `true` is [`LoadVerification::EveryRead`], `false` is [`LoadVerification::Off`]. Events
     /// are addressed by their content and chained in any case, and the adapter makes the same
     /// comparison on every read; the repository's own also guards what stands between the two.
     pub enable_ipld: bool,
@@ -98,8 +98,8 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
             .with_stream(config.event_stream_name)
             .with_head_cache(config.cache_size);
         let verification = match config.enable_ipld {
-            true => Verification::EveryRead,
-            false => Verification::Off,
+            true => LoadVerification::EveryRead,
+            false => LoadVerification::Off,
         };
         Self::open(client, settings, aggregate_type.as_ref(), verification).await
     }
@@ -115,14 +115,20 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
         settings: NatsSettings,
         aggregate_type: impl AsRef<str>,
     ) -> Result<Self, RepositoryError<A::Error>> {
-        Self::open(client, settings, aggregate_type.as_ref(), Verification::Off).await
+        Self::open(
+            client,
+            settings,
+            aggregate_type.as_ref(),
+            LoadVerification::Off,
+        )
+        .await
     }
 
     async fn open(
         client: Client,
         settings: NatsSettings,
         aggregate_type: &str,
-        verification: Verification,
+        verification: LoadVerification,
     ) -> Result<Self, RepositoryError<A::Error>> {
         if aggregate_type != A::TYPE {
             return Err(RepositoryError::Store(
