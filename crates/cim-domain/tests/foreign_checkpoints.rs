@@ -1,16 +1,18 @@
 //! Software that has never seen this library accepts our checkpoints, proofs and tiles, and we
 //! accept its checkpoints: the Python package `aics-tlog`, an implementation of C2SP's `signed-note`,
 //! `tlog-checkpoint` and `tlog-tiles` of its own. It is pinned in `tests/foreign/requirements.txt`
-//! and lives in a virtual environment under the target directory.
+//! and lives in a folder of its own under the target directory. Its wheels are for CPython 3.11 to
+//! 3.14; it asks for 3.12, and needs nothing of it.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 
+use cim_conformance::foreign_tools::ForeignTools;
 use cim_domain::persistence::checkpoint::note::{SignedNote, SigningKey};
 use cim_domain::persistence::checkpoint::{Checkpoint, Checkpoints, EventAddress};
 use cim_domain::store::memory::MemoryStore;
@@ -22,74 +24,28 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 const REQUIREMENTS: &str = include_str!("foreign/requirements.txt");
-/// Names the Python to use instead of `python3`.
-const VARIABLE: &str = "CIM_PYTHON";
-const WAYS_OUT: &str = "This test needs CPython 3.11 to 3.14 with venv and pip, and a way to PyPI \
-    once. On Debian: apt install python3-venv. Another Python is named in CIM_PYTHON.";
-
-fn finish(output: std::io::Result<Output>, what: &str) -> Output {
-    let output = output.unwrap_or_else(|error| panic!("{what}: {error}. {WAYS_OUT}"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{what} ended with {}: {text}\n{WAYS_OUT}",
-        output.status
-    );
-    output
-}
-
-/// A Python that has the packages. What is there and complete is used again.
-fn python() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let tools = target.join("tools");
-    fs::create_dir_all(&tools).unwrap();
-    // Other test processes may be at it, too.
-    let lock = File::create(tools.join("foreign-checkpoints.lock")).unwrap();
-    lock.lock().unwrap();
-    let environment = tools.join("foreign-checkpoints");
-    let python = environment.join("bin/python");
-    let complete = environment.join("complete.txt");
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == REQUIREMENTS) {
-        return python;
-    }
-    if environment.exists() {
-        fs::remove_dir_all(&environment).unwrap();
-    }
-    let system = std::env::var_os(VARIABLE).unwrap_or_else(|| "python3".into());
-    let made = Command::new(system)
-        .args(["-m", "venv"])
-        .arg(&environment)
-        .output();
-    finish(made, "making a virtual environment");
-    let requirements = environment.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).unwrap();
-    // The package asks for Python 3.12, and needs nothing of it.
-    let installed = Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--no-input"])
-        .args(["--disable-pip-version-check", "--ignore-requires-python"])
-        .args(["--only-binary", ":all:", "--require-hashes", "-r"])
-        .arg(&requirements)
-        .output();
-    finish(installed, "installing aics-tlog and cryptography");
-    fs::write(&complete, REQUIREMENTS).unwrap();
-    python
-}
 
 /// What the foreign implementation makes of it all.
 fn checked_by_others(given: &Value) -> Value {
+    let tools = ForeignTools::of_target(env!("CARGO_TARGET_TMPDIR"));
+    let python = tools
+        .python_packages("foreign-checkpoints", REQUIREMENTS)
+        .unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/check_checkpoints.py");
-    let mut child = Command::new(python())
-        .arg(script)
+    let mut child = python
+        .command(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("checking: {error}. {WAYS_OUT}"));
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     // Where it has ended early, its own words are told below.
     let _ = input.write_all(given.to_string().as_bytes());
     drop(input);
-    let output = finish(child.wait_with_output(), "checking");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "checking: {said}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

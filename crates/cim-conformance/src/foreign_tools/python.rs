@@ -40,6 +40,8 @@ impl ForeignTools {
             let mut pip = Command::new(&self.python);
             pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
                 .args(["--disable-pip-version-check", "--retries", "5"])
+                // The pins decide; some packages ask for a newer Python than they need.
+                .arg("--ignore-requires-python")
                 .args(["--only-binary", ":all:", "--require-hashes"])
                 .arg("--target")
                 .arg(folder)
