@@ -120,7 +120,8 @@ async fn create_writes_a_signed_checkpoint() {
         log       example.com/shop
         events    5
         root      VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
-    "#]].assert_eq(
+    "#]]
+    .assert_eq(
         &desk
             .show(&["create", "--key", "@key", "--out", "@made", "-q"])
             .await,
@@ -150,7 +151,8 @@ async fn key_makes_a_key_and_prints_what_verifies() {
         error: new is there already; a key is never overwritten
         hint: name another file
         --- code 5
-    "#]].assert_eq(
+    "#]]
+    .assert_eq(
         &desk
             .show(&["key", "example.com/new", "--out", "@new"])
             .await,
@@ -174,7 +176,8 @@ async fn a_log_that_grew_is_unchanged() {
         verdict   unchanged: the log begins with exactly these events
         --- standard error
         verified events: 5 of 5
-    "#]].assert_eq(&desk.show(&["verify", "@made", "--key", "@key"]).await);
+    "#]]
+    .assert_eq(&desk.show(&["verify", "@made", "--key", "@key"]).await);
     expect![[r#"
         {"origin":"example.com/shop","size":5,"root":"VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=","verdict":"unchanged","from_tree":0}
     "#]].assert_eq(
@@ -225,7 +228,8 @@ async fn a_cut_log_is_told_and_ends_with_code_6() {
         root      VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
         verdict   cut: the log has 3 events now; they are unchanged
         --- code 6
-    "#]].assert_eq(&desk.show(&["verify", "@made", "--key", "@key", "-q"]).await);
+    "#]]
+    .assert_eq(&desk.show(&["verify", "@made", "--key", "@key", "-q"]).await);
     // Nor does a new one cover it.
     expect![[r#"
         --- standard error
@@ -260,18 +264,21 @@ async fn what_is_not_signed_with_the_key_is_not_believed() {
         error: the note has no signatures: a blank line, and then lines that begin with an em dash
         hint: name a file that `cim checkpoint create` wrote
         --- code 5
-    "#]].assert_eq(&desk.show(&["verify", "@nothing", "--key", "@key"]).await);
+    "#]]
+    .assert_eq(&desk.show(&["verify", "@nothing", "--key", "@key"]).await);
     expect![[r#"
         --- standard error
         error: missing can't be read
           because: No such file or directory (os error 2)
         --- code 4
-    "#]].assert_eq(&desk.show(&["verify", "@missing", "--key", "@key"]).await);
+    "#]]
+    .assert_eq(&desk.show(&["verify", "@missing", "--key", "@key"]).await);
     expect![[r#"
         --- standard error
         error: it is not the text of a verifier key: NAME+ID+BASE64
         --- code 5
-    "#]].assert_eq(&desk.show(&["verify", "@made", "--key", "a+b+c"]).await);
+    "#]]
+    .assert_eq(&desk.show(&["verify", "@made", "--key", "a+b+c"]).await);
 }
 
 #[tokio::test]
@@ -305,7 +312,8 @@ async fn a_proof_is_checked_without_the_store() {
         events    5
         root      VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
         verdict   the event is in the log of this checkpoint
-    "#]].assert_eq(&desk.show(&verify).await);
+    "#]]
+    .assert_eq(&desk.show(&verify).await);
     let cid = proof_of(&desk, "@proof").await["cid"]
         .as_str()
         .unwrap()
@@ -348,13 +356,15 @@ async fn what_can_not_be_proven_says_why() {
         error: the event is number 5 of the log, and the checkpoint has 5 events
         hint: make a newer checkpoint with `cim checkpoint create`, and name that one
         --- code 4
-    "#]].assert_eq(&desk.show(&prove("sales.order.0@2")).await);
+    "#]]
+    .assert_eq(&desk.show(&prove("sales.order.0@2")).await);
     expect![[r#"
         --- standard error
         error: the tree has no event sales.order.9@1
         hint: `cim events STREAM --json` shows versions and CIDs
         --- code 4
-    "#]].assert_eq(&desk.show(&prove("sales.order.9@1")).await);
+    "#]]
+    .assert_eq(&desk.show(&prove("sales.order.9@1")).await);
     assert_eq!(
         desk.run(&prove("sales.order.9")).await.code,
         ExitCode::Usage
@@ -373,7 +383,8 @@ async fn what_can_not_be_proven_says_why() {
         error: the tree covers 5 events, and 6 are needed
         hint: `cim checkpoint create` makes the tree cover the whole log
         --- code 4
-    "#]].assert_eq(&desk.show(&args).await);
+    "#]]
+    .assert_eq(&desk.show(&args).await);
     desk.append(8).await;
     desk.create("newer").await;
     assert_eq!(desk.run(&args).await.code, ExitCode::Integrity);
@@ -400,7 +411,8 @@ async fn growth_between_checkpoints_is_proven() {
         old       5 VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
         new       7 b1KFxZXVmbfef6t/4zvmxyABJFYIm9FuTXX6TQemqs8=
         verdict   consistent: history only grew
-    "#]].assert_eq(&desk.show(&args).await);
+    "#]]
+    .assert_eq(&desk.show(&args).await);
     expect![[r#"
         old 5
         hCxGy0H6mhDaCBANDsiwp6hYwndo5ESmgsM1IiIn2f4=
@@ -424,7 +436,8 @@ async fn growth_between_checkpoints_is_proven() {
         error: OLD has 7 events and NEW only 5
         hint: name the checkpoint with fewer events first
         --- code 5
-    "#]].assert_eq(&desk.show(&args).await);
+    "#]]
+    .assert_eq(&desk.show(&args).await);
 }
 
 #[tokio::test]
@@ -437,7 +450,8 @@ async fn tiles_are_written_once() {
         root      VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
         files     3
         written   3
-    "#]].assert_eq(&desk.show(&args).await);
+    "#]]
+    .assert_eq(&desk.show(&args).await);
     desk.append(6).await;
     expect![[r#"
         log       example.com/shop
@@ -445,7 +459,8 @@ async fn tiles_are_written_once() {
         root      iNE7GJEiUfRHwbQRGMAvc7Fb2PeGrTh+UxJ7pGD0mg8=
         files     3
         written   3
-    "#]].assert_eq(&desk.show(&args).await);
+    "#]]
+    .assert_eq(&desk.show(&args).await);
     let site = desk.directory.path().join("site");
     let mut files = Vec::new();
     list(&site, &site, &mut files);
@@ -508,5 +523,6 @@ async fn the_log_verifies_without_the_tree() {
         error: the tree covers 0 events, and 5 are needed
         hint: `cim checkpoint create` makes the tree cover the whole log
         --- code 4
-    "#]].assert_eq(&other.show(&args).await);
+    "#]]
+    .assert_eq(&other.show(&args).await);
 }

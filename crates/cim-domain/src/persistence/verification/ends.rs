@@ -97,10 +97,14 @@ impl Chains {
         if reached.is_none() && end.is_some_and(|end| end <= self.truncated_through) {
             return None; // every event of it is truncated
         }
-        let missing = |before: Position| Missing {
+        let missing = |end: Position| Missing {
             version: version + 1,
             after: last,
-            before: before.next(),
+            // An index that outlived its record knows the version alone.
+            before: match end {
+                Position::NONE => Position::MAX,
+                end => end.next(),
+            },
         };
         if let Some(known) = known.filter(|known| known.version > version) {
             let mut fault = match version {
@@ -116,9 +120,13 @@ impl Chains {
             return Some(VerificationFault::of_gone(stream, &gone));
         };
         if version < listed.version.get() {
+            let at = match listed.position {
+                Position::NONE => String::new(),
+                position => format!(" at position {position}"),
+            };
             let message = format!(
-                "the stream ends with version {version}, but its head says version {} at position {}",
-                listed.version, listed.position
+                "the stream ends with version {version}, but its head says version {}{at}",
+                listed.version
             );
             let (next, kind) = (Version::new(version).next(), VerificationFaultKind::Cut);
             let mut fault = VerificationFault::of(stream, next, None, kind, message);
