@@ -151,7 +151,7 @@ impl Verifier {
         let first = self.first_event(ctx, &stats).await?;
         let (other_log, other) = self.meet(first);
         let (listed, unlisted) = self.list(ctx, &StreamPattern::all()).await?;
-        let streams = listed.len() as u64;
+        let listed_streams = listed.len();
         let (events_before, known_through) = if self.reads_all {
             (0, Position::NONE)
         } else {
@@ -173,6 +173,8 @@ impl Verifier {
         }
         self.examine(ctx, begin, stats.last, &mut chains, &mut progress)
             .await?;
+        // Where the store can't list its streams, those that the log showed.
+        let streams = listed_streams.max(chains.chains.len()) as u64;
         let (events, reached) = (chains.events, chains.order.position.max(begin));
         let listed_through = if listing_failed {
             Position::NONE
