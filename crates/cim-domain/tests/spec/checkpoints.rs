@@ -11,7 +11,7 @@ use cim_domain::persistence::checkpoint::{
 };
 use cim_domain::store::memory::MemoryStore;
 use cim_domain::store::{
-    ArchiveDigester, BucketExt, BucketName, BucketSettings, Context, EventCid, EventLogExt,
+    ArchiveDigester, Bucket, BucketExt, BucketName, BucketSettings, Context, EventCid, EventLogExt,
     ExpectedVersion, Key, LogQuery, NewEvent, Position, RecordedEvent, Store, StreamId, SystemIds,
     Truncation, Version,
 };
@@ -202,11 +202,35 @@ on_every_store! {
     }
 }
 
+/// The bucket that the tree is in.
+async fn bucket(store: &Arc<dyn Store>) -> Arc<dyn Bucket> {
+    let name = BucketName::new(Checkpoints::BUCKET).unwrap();
+    let settings = BucketSettings::default();
+    let bucket = store.bucket(&Context::new(), &name, settings).await;
+    bucket.unwrap()
+}
+
 /// A memory store with so many events.
 async fn with_events(events: u64) -> Arc<dyn Store> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     append(&store, events).await;
     store
+}
+
+#[tokio::test]
+async fn every_call_may_run_as_a_task_of_its_own() {
+    let store = with_events(3).await;
+    let task = tokio::spawn(async move {
+        let (ctx, checkpoints) = (Context::new(), Checkpoints::new(store));
+        let made = checkpoints.create(&ctx, &key(), |_| {}).await?;
+        let cid = EventAddress::Version(stream(3), Version::new(1));
+        checkpoints.prove(&ctx, &cid, &made).await?;
+        checkpoints.consistency(&ctx, &made, &made).await?;
+        checkpoints.tile_files(&ctx, &made).await?;
+        let verified = checkpoints.verify(&ctx, &made, |_| {}).await?;
+        Ok::<_, CheckpointError>(verified.verdict)
+    });
+    assert_eq!(task.await.unwrap().unwrap(), Verdict::Unchanged);
 }
 
 #[tokio::test]
@@ -555,12 +579,8 @@ async fn a_run_that_breaks_off_anywhere_is_gone_on_with() {
     create(&store).await.unwrap();
     append(&store, more).await;
     let whole = expected(&store).await;
-    let name = BucketName::new(Checkpoints::BUCKET).unwrap();
     let ctx = Context::new();
-    let bucket = store
-        .bucket(&ctx, &name, BucketSettings::default())
-        .await
-        .unwrap();
+    let bucket = bucket(&store).await;
     let edge = Key::new("edge").unwrap();
     let first_edge = bucket.get(&ctx, &edge).await.unwrap().unwrap().value;
     let faults = [FaultPlan::before, FaultPlan::after];
@@ -601,11 +621,7 @@ async fn a_run_that_breaks_off_anywhere_is_gone_on_with() {
 async fn tiles_of_a_run_that_broke_off_are_replaced() {
     let store = with_events(300).await;
     let ctx = Context::new();
-    let name = BucketName::new(Checkpoints::BUCKET).unwrap();
-    let bucket = store
-        .bucket(&ctx, &name, BucketSettings::default())
-        .await
-        .unwrap();
+    let bucket = bucket(&store).await;
     let key = Key::new("tile/entries/000").unwrap();
     bucket.set(&ctx, &key, "left over".into()).await.unwrap();
     let checkpoint = create(&store).await.unwrap();
@@ -623,11 +639,7 @@ async fn a_damaged_tree_is_told_and_the_log_is_verified_all_the_same() {
     let store = with_events(300).await;
     let checkpoint = create(&store).await.unwrap();
     let ctx = Context::new();
-    let name = BucketName::new(Checkpoints::BUCKET).unwrap();
-    let bucket = store
-        .bucket(&ctx, &name, BucketSettings::default())
-        .await
-        .unwrap();
+    let bucket = bucket(&store).await;
     let (checkpoints, cid) = (
         Checkpoints::new(Arc::clone(&store)),
         history_of(&store, 7).await.cid,
@@ -658,31 +670,26 @@ async fn a_damaged_tree_is_told_and_the_log_is_verified_all_the_same() {
     assert_eq!(create(&store).await.unwrap(), checkpoint);
 }
 
-/// Where a log differs is found by whole blocks of 65 536 events first.
+/// Where a log differs is found by whole blocks of 65 536 events first; and a long run that breaks
+/// off keeps what it has done.
 #[tokio::test]
-async fn a_long_log_is_searched_by_blocks() {
+async fn a_long_log_is_searched_by_blocks_and_covered_in_steps() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let ctx = Context::new();
     for commit in 0..140 {
+        let (log, to) = (store.log(), stream(commit % 3));
         let events = (0..1000).map(event).collect();
-        let to = stream(commit % 3);
-        store
-            .log()
-            .append_to(&ctx, &to, ExpectedVersion::Any, events)
-            .await
-            .unwrap();
+        let appended = log.append_to(&ctx, &to, ExpectedVersion::Any, events).await;
+        appended.unwrap();
     }
-    let checkpoint = create(&store).await.unwrap();
+    let layer = FaultLayer::new(FaultPlan::none(), Arc::new(SystemIds));
+    let checkpoint = create(&layer.store(Arc::clone(&store))).await.unwrap();
     assert_eq!(checkpoint.size(), 140_000);
-    assert_eq!(verdict(&store, &checkpoint).await, Verdict::Unchanged);
     for index in [65_535, 131_072] {
         let place = Position::new(index + 1);
         let counting = RewrittenStore::new(Arc::clone(&store), move |event| {
-            vec![if event.position == place {
-                rewritten(event)
-            } else {
-                event
-            }]
+            let is_meant = event.position == place;
+            vec![if is_meant { rewritten(event) } else { event }]
         });
         let rewritten: Arc<dyn Store> = Arc::<RewrittenStore>::clone(&counting);
         match verdict(&rewritten, &checkpoint).await {
@@ -691,6 +698,18 @@ async fn a_long_log_is_searched_by_blocks() {
         }
         assert!(counting.take_read() <= 140_000 + 65_536);
     }
+
+    // The last call of all, which saves the edge, fails.
+    let bucket = bucket(&store).await;
+    for key in bucket.all_keys(&ctx).await.unwrap() {
+        bucket.purge(&ctx, &key, None).await.unwrap();
+    }
+    let layer = FaultLayer::new(FaultPlan::before(layer.calls()), Arc::new(SystemIds));
+    let broken_off = create(&layer.store(Arc::clone(&store))).await;
+    assert!(matches!(broken_off, Err(CheckpointError::Bucket(_))));
+    let checkpoints = Checkpoints::new(Arc::clone(&store));
+    assert_eq!(checkpoints.covered(&ctx).await.unwrap().0, 131_072);
+    assert_eq!(create(&store).await.unwrap(), checkpoint);
 }
 
 #[tokio::test]

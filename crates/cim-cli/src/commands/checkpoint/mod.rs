@@ -84,7 +84,7 @@ fn progress(ui: &mut Ui, what: &'static str) -> impl FnMut(checkpoint::Progress)
     const STEP: u64 = 1024;
     let mut shown = None;
     move |now| {
-        if now.done % STEP == 0 || now.done == now.total {
+        if now.done.is_multiple_of(STEP) || now.done == now.total {
             let shown = shown.get_or_insert_with(|| ui.progress(what, now.total));
             shown.set(ui, now.done);
         }

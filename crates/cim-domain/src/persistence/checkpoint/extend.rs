@@ -14,10 +14,11 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use super::tiles::{Edge, FullTile, Put, TileReader, TileStore};
 use super::{CheckpointError, Progress};
 
-/// How many tiles are on their way to the store at once.
-const WRITES: usize = 64;
+/// How many tiles are on their way to the store at once: a store that flushes groups of writes needs
+/// many. They take up to 2.5 MiB.
+const WRITES: usize = 256;
 /// After how many events the edge is saved, so that what was done is not done again.
-const SAVED_EVENTS: u64 = 1 << 16;
+const SAVED_EVENTS: u64 = 1 << 17;
 
 /// Covers the log to its end. `None`: another process was faster, and its tree is the one to go on
 /// from.
@@ -73,7 +74,7 @@ pub(super) async fn extend(
         progress.done += 1;
         on_progress(progress);
     }
-    Ok(growth.finish().await?)
+    growth.finish().await
 }
 
 /// The CID of an event's content. `block` is used for its bytes.
@@ -159,7 +160,7 @@ impl<'a> Growth<'a> {
         if self.writes.len() > WRITES && !self.settle_all(WRITES).await? {
             return Ok(false);
         }
-        if self.edge.size() % SAVED_EVENTS == 0 {
+        if self.edge.size().is_multiple_of(SAVED_EVENTS) {
             return self.save().await;
         }
         Ok(true)
@@ -179,7 +180,7 @@ impl<'a> Growth<'a> {
     }
 
     /// Sees to a tile under whose key there is another one.
-    async fn settle(&self, (tile, put): (FullTile, Put)) -> Result<bool, CheckpointError> {
+    async fn settle(&mut self, (tile, put): (FullTile, Put)) -> Result<bool, CheckpointError> {
         let Put::Other(revision) = put else {
             return Ok(true);
         };
