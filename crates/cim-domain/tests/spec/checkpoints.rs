@@ -364,6 +364,31 @@ async fn a_log_that_lost_its_end_is_cut() {
 }
 
 #[tokio::test]
+async fn what_a_log_can_not_hand_out_is_told() {
+    let inner = with_events(300).await;
+    let without_tree = expected(&inner).await;
+    let place = history(&inner).await[270].position;
+    let store: Arc<dyn Store> = RewrittenStore::damaged(Arc::clone(&inner), place);
+    let (ctx, checkpoints) = (Context::new(), Checkpoints::new(Arc::clone(&store)));
+    let verified = checkpoints
+        .verify(&ctx, &without_tree, |_| {})
+        .await
+        .unwrap();
+    assert_eq!(verified.verdict, Verdict::Rewritten { first: None });
+    let damage = "a record does not check".to_owned();
+    assert_eq!(verified.damage.as_ref(), Some(&damage));
+
+    let checkpoint = create(&inner).await.unwrap();
+    match verdict(&store, &checkpoint).await {
+        Verdict::Rewritten { first: Some(first) } => {
+            assert_eq!((first.index, first.position), (270, Some(place)));
+            assert_eq!(first.found, Found::Damage(damage));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn without_the_tree_a_difference_is_seen_but_not_its_place() {
     let inner = with_events(30).await;
     let checkpoint = expected(&inner).await;

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use cim_domain::store::examination::by_reading;
 use cim_domain::store::{
     Append, Appended, AppendedInOrder, Bucket, BucketError, BucketName, BucketSettings, CommitId,
-    Context, EventCid, EventFilter, EventLog, EventLogError, EventStream, Examination, Head,
-    HeadStream, Health, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position,
-    RecordedEvent, Resolution, SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange,
-    Truncation,
+    Context, Damage, EventCid, EventFilter, EventLog, EventLogError, EventStream, Examination,
+    Examined, Head, HeadStream, Health, LogCapabilities, LogQuery, LogStats, OrderedAppend,
+    Position, RecordedEvent, Resolution, SharedSubscriptions, Store, StreamId, StreamPattern,
+    StreamRange, Truncation,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -23,6 +23,8 @@ pub(crate) struct RewrittenStore {
     inner: Arc<dyn Store>,
     telling: Telling,
     read: Arc<AtomicU64>,
+    /// Where an examination finds damage.
+    damaged: Option<Position>,
 }
 
 impl RewrittenStore {
@@ -35,6 +37,17 @@ impl RewrittenStore {
             inner,
             telling: Arc::new(telling),
             read: Arc::default(),
+            damaged: None,
+        })
+    }
+
+    /// A store whose log can't hand out what stands at a position.
+    pub(crate) fn damaged(inner: Arc<dyn Store>, position: Position) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            telling: Arc::new(|event| vec![event]),
+            read: Arc::default(),
+            damaged: Some(position),
         })
     }
 
@@ -71,6 +84,7 @@ impl Store for RewrittenStore {
             inner: self.inner.log(),
             telling: Arc::clone(&self.telling),
             read: Arc::clone(&self.read),
+            damaged: self.damaged,
         })
     }
 
@@ -107,6 +121,7 @@ struct RewrittenLog {
     inner: Arc<dyn EventLog>,
     telling: Telling,
     read: Arc<AtomicU64>,
+    damaged: Option<Position>,
 }
 
 impl RewrittenLog {
@@ -139,7 +154,19 @@ impl EventLog for RewrittenLog {
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
-        by_reading(self, ctx, after).await
+        let damaged = self.damaged;
+        let examined = by_reading(self, ctx, after).await?;
+        let damage = move |found| match found {
+            Examined::Event(event) if Some(event.position) == damaged => Examined::Damage(Damage {
+                position: Some(event.position),
+                stream: None,
+                version: None,
+                missing: false,
+                message: "a record does not check".to_owned(),
+            }),
+            found => found,
+        };
+        Ok(examined.map_ok(damage).boxed())
     }
 
     async fn read_stream(

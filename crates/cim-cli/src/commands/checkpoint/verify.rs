@@ -57,6 +57,9 @@ struct VerdictLine<'a> {
     found_events: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<DifferenceLine>,
+    /// What the log could not hand out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<&'a str>,
 }
 
 /// The first event that differs, as JSON.
@@ -149,6 +152,7 @@ fn show(ui: &mut Ui, checkpoint: &Checkpoint, verified: &Verification) -> Result
             from_tree: verified.from_tree,
             found_events,
             first: first.map(difference_line),
+            damage: verified.damage.as_deref(),
         });
     }
     line.show(ui)?;
@@ -173,6 +177,7 @@ fn show(ui: &mut Ui, checkpoint: &Checkpoint, verified: &Verification) -> Result
         Verdict::Rewritten { first: Some(first) } => {
             format!("rewritten: event {} is another one", first.index)
         }
+        _ if verified.damage.is_some() => "rewritten: the log is damaged".to_owned(),
         _ => "rewritten: the tree in the store does not tell where; it may be another log's \
               checkpoint"
             .to_owned(),
@@ -189,6 +194,8 @@ fn show(ui: &mut Ui, checkpoint: &Checkpoint, verified: &Verification) -> Result
         };
         ui.line(format_args!("was       {}{position}", first.expected))?;
         ui.line(format_args!("is        {}", is(first)))?;
+    } else if let Some(damage) = &verified.damage {
+        ui.line(format_args!("damage    {damage}"))?;
     }
     Ok(())
 }

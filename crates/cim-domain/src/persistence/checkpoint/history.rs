@@ -29,6 +29,9 @@ pub struct Verification {
     pub from_tree: u64,
     /// What was found.
     pub verdict: Verdict,
+    /// What the log could not hand out as an event, so that the comparison ended there; a sentence
+    /// without a full stop.
+    pub damage: Option<String>,
 }
 
 /// How a log compares with a checkpoint.
@@ -125,6 +128,7 @@ pub(super) async fn verify(
             size,
             from_tree,
             verdict: Verdict::Unchanged,
+            damage: None,
         });
     }
     let located = match &mut reader {
@@ -147,6 +151,7 @@ pub(super) async fn verify(
         size,
         from_tree,
         verdict,
+        damage,
     })
 }
 
@@ -239,8 +244,9 @@ impl Scan {
         from_tree: u64,
     ) -> Result<Option<Located>, CheckpointError> {
         match self.search(log, reader, ctx, checkpoint, from_tree).await {
-            // What is wrong with the log is known already.
-            Err(CheckpointError::Damaged { .. } | CheckpointError::NotCovered { .. }) => Ok(None),
+            Err(CheckpointError::Log(error)) => Err(error.into()),
+            // That something is wrong with the log is known already, only not where.
+            Err(_) => Ok(None),
             located => located,
         }
     }

@@ -102,6 +102,7 @@ impl Checkpoints {
             Ok(reader) => Some(reader),
             // Without the tree the log can be compared all the same.
             Err(CheckpointError::Edge(_)) => None,
+            Err(CheckpointError::Bucket(error)) if error.is_integrity() => None,
             Err(error) => return Err(error),
         };
         let log = self.store.log();
