@@ -381,7 +381,7 @@ async fn what_can_not_be_proven_says_why() {
     expect![[r#"
         --- standard error
         error: the tree covers 5 events, and 6 are needed
-        hint: `cim checkpoint create` makes the tree cover the whole log
+        hint: `cim checkpoint create` makes the tree cover the whole log; where the log itself has fewer events, `cim checkpoint verify` tells what is missing
         --- code 4
     "#]]
     .assert_eq(&desk.show(&args).await);
@@ -521,7 +521,7 @@ async fn the_log_verifies_without_the_tree() {
     expect![[r#"
         --- standard error
         error: the tree covers 0 events, and 5 are needed
-        hint: `cim checkpoint create` makes the tree cover the whole log
+        hint: `cim checkpoint create` makes the tree cover the whole log; where the log itself has fewer events, `cim checkpoint verify` tells what is missing
         --- code 4
     "#]]
     .assert_eq(&other.show(&args).await);

@@ -42,7 +42,10 @@ impl From<CheckpointError> for Failure {
             ),
             CheckpointError::NotCovered { .. } => (
                 ExitCode::NotFound,
-                Some("`cim checkpoint create` makes the tree cover the whole log"),
+                Some(
+                    "`cim checkpoint create` makes the tree cover the whole log; where the log itself \
+                     has fewer events, `cim checkpoint verify` tells what is missing",
+                ),
             ),
             CheckpointError::AfterCheckpoint { .. } => (
                 ExitCode::NotFound,
