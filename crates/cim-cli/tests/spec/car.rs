@@ -326,9 +326,9 @@ async fn a_damaged_file_ends_with_code_6_and_a_missing_one_with_4() {
     .assert_eq(&files.shown(&ended));
 }
 
-/// 12 300 events in commits of 100.
+/// 25 000 events in commits of 100.
 async fn fill(log: &Arc<dyn EventLog>) {
-    for commit in 0..123 {
+    for commit in 0..250 {
         let stream = StreamId::new("sales", "order", &(commit % 50).to_string()).unwrap();
         let events = (0..100).map(|number| {
             let kind = EventType::new("order_changed").unwrap();
@@ -365,7 +365,10 @@ async fn after_ctrl_c_the_same_command_goes_on() {
     .assert_eq(&ended.show());
     there.interrupt.send(false).unwrap();
     let again = there.run(&["import", "--car", &file, "-q"]).await.ok();
-    assert!(again.ends_with("found    8100\nstored   4200\n"), "{again}");
+    assert!(
+        again.ends_with("found    8100\nstored   16900\n"),
+        "{again}"
+    );
     let second = files.path("second.car");
     there.run(&["export", "--car", &second]).await.ok();
     assert_eq!(files.bytes("history.car"), files.bytes("second.car"));
@@ -408,8 +411,8 @@ async fn an_import_that_was_killed_goes_on_where_it_ended() {
     ]);
     let imported: Value = serde_json::from_str(&imported).unwrap();
     let count = |name: &str| imported[name].as_u64().unwrap();
-    assert_eq!(count("found") + count("stored"), 12_300);
-    assert!(count("found") >= 4_000, "{imported}");
+    assert_eq!(count("found") + count("stored"), 25_000);
+    assert!(count("found") >= 8_000, "{imported}");
     assert!(
         shell
             .ok(&["--store", "embedded:two", "verify", "-q"])

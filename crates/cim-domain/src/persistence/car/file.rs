@@ -14,7 +14,7 @@ use cim_store::{CommitId, Limits, StreamId, StreamPattern};
 
 use super::commits::{Commits, Seat, SplitCommit};
 use super::error::HistoryFileError;
-use super::layout::{LAYOUT_VERSION, LayoutBlock, Page, Root, RootVersion};
+use super::layout::{LAYOUT_VERSION, LayoutBlock, PAGE_EVENTS, Page, Root, RootVersion};
 use super::outline::Outline;
 use super::window::{Filling, Window};
 use crate::persistence::checkpoint::tree::TreeHash;
@@ -22,9 +22,14 @@ use crate::persistence::checkpoint::tree::TreeHash;
 /// The root that a header has until the export comes to its end.
 pub(crate) const UNFINISHED: EventCid = EventCid::from_digest([0; 32]);
 
+/// Events, or bytes of events, after which a window is handed out at the end of a page: enough that
+/// a store which flushes in groups can flush one while it takes the next.
+const WINDOW_EVENTS: usize = 2 * PAGE_EVENTS;
+const WINDOW_BYTES: usize = 8 << 20;
+
 /// Bytes of events after which a window is handed out, page or no page: memory stays bounded
 /// whatever the events' sizes.
-const WINDOW_BYTES: usize = 16 << 20;
+const MAX_WINDOW_BYTES: usize = 2 * WINDOW_BYTES;
 
 /// Bytes of an event's block beside payload and metadata are fewer than this.
 const EVENT_OVERHEAD: usize = 4 << 10;
@@ -71,6 +76,8 @@ pub(crate) struct FileReader<R> {
     outline: Outline,
     commits: Commits,
     window: Filling,
+    /// Whether the block before this one was a page.
+    paged: bool,
     /// Found, and told when the page was compared: a file that lost an event is damaged, and that it
     /// can't be stored is not the news.
     refused: Option<HistoryFileError>,
@@ -120,6 +127,7 @@ impl<R: Read> FileReader<R> {
             outline: Outline::default(),
             commits: Commits::default(),
             window: Filling::default(),
+            paged: false,
             refused: None,
             ended: None,
         })
@@ -141,7 +149,7 @@ impl<R: Read> FileReader<R> {
             let cid = check_hash(&block)?;
             if let Some(page) = self.outline.full_page() {
                 compare_page(&block, &page?, self.outline.events())?;
-                self.window.paged = true;
+                self.paged = true;
                 if let Some(refused) = self.refused.take() {
                     return Err(refused);
                 }
@@ -156,14 +164,17 @@ impl<R: Read> FileReader<R> {
                 self.ended = Some(ended);
                 return Ok(self.window.take(self.car.position()));
             }
-            // A page that was compared is handed out when there is more than it: so a file of one
-            // page is compared with its root before anything of it is stored.
-            let due = self.window.paged || self.window.bytes() >= WINDOW_BYTES;
+            // A window that is full is handed out when there is more than it: so a small file is
+            // compared with its root before anything of it is stored.
+            let (events, bytes) = (self.window.events(), self.window.bytes());
+            let full = events >= WINDOW_EVENTS || bytes >= WINDOW_BYTES;
+            let due = (self.paged && full) || bytes >= MAX_WINDOW_BYTES;
             let full = if due {
                 self.window.take(block.offset)
             } else {
                 None
             };
+            self.paged = false;
             let number = self.outline.events() + 1;
             let event = EventBlock::decode(block.bytes).map_err(|source| {
                 let offset = block.offset;

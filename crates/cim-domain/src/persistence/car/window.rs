@@ -27,8 +27,6 @@ pub(crate) struct Window {
 /// A window that is being filled.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
-    /// Whether a page was compared since the last window.
-    pub(crate) paged: bool,
     first: u64,
     blocks: Vec<u8>,
     events: Vec<(usize, EventCid)>,
@@ -46,6 +44,11 @@ impl Filling {
             self.whole = self.events.len();
             self.whole_end = self.blocks.len();
         }
+    }
+
+    /// How many events it has.
+    pub(crate) fn events(&self) -> usize {
+        self.events.len()
     }
 
     /// How many bytes it has.
@@ -72,7 +75,7 @@ impl Filling {
         let events = std::mem::replace(&mut self.events, rest);
         let first = self.first;
         self.first += events.len() as u64;
-        (self.whole, self.whole_end, self.paged) = (0, 0, false);
+        (self.whole, self.whole_end) = (0, 0);
         Some(Window {
             first,
             read,
