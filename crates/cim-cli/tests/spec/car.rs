@@ -357,8 +357,7 @@ async fn after_ctrl_c_the_same_command_goes_on() {
     let ended = there.run(&["import", "--car", &file]).await;
     expect![[r#"
         --- standard error
-        imported bytes: 1252358 of 3770100
-        imported bytes: 2506911 of 3770100
+        imported bytes: 2506911 of 7674215
         stopped after event 8100; the same command goes on there
         --- code 130
     "#]]
