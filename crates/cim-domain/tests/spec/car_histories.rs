@@ -65,7 +65,7 @@ pub(crate) async fn append(log: &Arc<dyn EventLog>, commits: &[Commit]) {
 
 fn event(number: usize) -> NewEvent {
     let payload = format!(r#"{{"number":{number}}}"#).into_bytes();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let kind = EventType::new("order_placed").unwrap();
         return NewEvent::new(kind, ContentType::JSON, payload);
     }
