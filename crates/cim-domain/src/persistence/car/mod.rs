@@ -7,7 +7,7 @@
 //! and the root of a Merkle tree over all events. So the root's CID alone proves every byte of the
 //! history, and its order. `docs/format/car.md` says every byte.
 //!
-//! [`export`] writes one, [`import`] stores it elsewhere with the same CIDs, versions, commits and
+//! [`export()`] writes one, [`import()`] stores it elsewhere with the same CIDs, versions, commits and
 //! order, and [`check`] only reads it. All three see the ports and never an adapter, work with
 //! bounded memory, and do what blocks on threads of their own.
 //!
