@@ -93,6 +93,9 @@ async fn help_goes_to_standard_output_and_ends_well() {
           health       Show how the store is
           doctor       Say what is wrong with the store, and what to do
           verify       Verify that history is what was stored
+          export       Export the history to a CAR file
+          import       Import a history from a CAR file
+          checkpoint   Sign what the log is now, and prove later that it only grew
           demo         See a real history stored, read back and proved
           completions  Print shell completions
           help         Print this message or the help of the given subcommand(s)
