@@ -1,14 +1,16 @@
 //! The benchmark of what is done with whole histories: one table, and the same figures in
 //! `target/bench/history.json`.
 //!
-//! `cargo xtask bench history` runs it. Everything is measured against what the disk gives for the
-//! same bytes in the same run.
+//! `cargo xtask bench history` runs it. Verification is measured against hashing the same bytes, and
+//! what goes through files against what the disk gives for them, in the same run.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "the table is what it is for"
 )]
 
+mod chains;
+mod loads;
 mod measure;
 mod options;
 mod report;
@@ -50,6 +52,8 @@ fn run(options: &Options) -> Result<()> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build()?;
     let mut report = Report::default();
+    chains::run(options, data.path(), &runtime, &mut report)?;
+    runtime.block_on(loads::run(options, data.path(), &mut report))?;
     runtime.block_on(transport::run(options, data.path(), &mut report))?;
     let json = bench.join("history.json");
     std::fs::write(&json, report.json()?)?;

@@ -3,7 +3,7 @@
 use crate::measure::Result;
 
 pub(crate) const HELP: &str = "\
-Measures exports and imports of whole histories and prints one table.
+Measures verifying, loading, exporting and importing whole histories and prints one table.
 
   cargo xtask bench history [--quick] [-- OPTIONS]
 

@@ -9,7 +9,7 @@ use crate::measure::{Result, median};
 /// What was measured so far.
 #[derive(Default)]
 pub(crate) struct Report {
-    rows: BTreeMap<&'static str, Value>,
+    rows: BTreeMap<String, Value>,
 }
 
 impl Report {
@@ -17,7 +17,19 @@ impl Report {
     /// of which at least `share` is asked for, or else at least `least` MB/s.
     pub(crate) fn rate(
         &mut self,
-        name: &'static str,
+        name: &str,
+        rates: &[f64],
+        raw: Option<f64>,
+        least: Option<(f64, f64)>,
+    ) -> f64 {
+        self.rate_in("MB/s", name, rates, raw, least)
+    }
+
+    /// As [`rate`](Self::rate), in another unit.
+    pub(crate) fn rate_in(
+        &mut self,
+        unit: &str,
+        name: &str,
         rates: &[f64],
         raw: Option<f64>,
         least: Option<(f64, f64)>,
@@ -38,9 +50,10 @@ impl Report {
             Some(false) => "  MISSED",
             None => "",
         };
-        println!("{name:<44} {rate:8.0} MB/s  ({low:.0} to {high:.0})  {against}{told}");
-        let value = json!({ "mb_per_s": rate, "rounds": rates, "raw_mb_per_s": raw, "kept": kept });
-        self.rows.insert(name, value);
+        println!("{name:<52} {rate:8.0} {unit}  ({low:.0} to {high:.0})  {against}{told}");
+        let value =
+            json!({ "unit": unit, "rate": rate, "rounds": rates, "raw": raw, "kept": kept });
+        self.rows.insert(name.to_owned(), value);
         rate
     }
 

@@ -31,13 +31,13 @@ const ASKED: (f64, f64) = (150.0, 0.5);
 
 pub(crate) async fn run(options: &Options, data: &Path, report: &mut Report) -> Result<()> {
     let here = open_in(data, "here").await?;
-    fill(&*here.log(), options.events).await?;
+    fill(&*here.log(), options.events, PAYLOAD_BYTES).await?;
     let car = data.join("history.car");
     let mut rates: [Vec<f64>; 5] = Default::default();
     let [raw_write, exports, raw_read, checks, imports] = &mut rates;
     let mut file = write_car(&*here.log(), &car).await?.0;
     println!(
-        "{} events with {PAYLOAD_BYTES} bytes of payload, {} streams, {} bytes; {} rounds\n",
+        "\nCAR files of {} events with {PAYLOAD_BYTES} bytes of payload, {} streams, {} bytes; {} rounds\n",
         file.events, file.streams, file.bytes, options.rounds
     );
     for round in 0..options.rounds {
@@ -79,15 +79,15 @@ pub(crate) async fn run(options: &Options, data: &Path, report: &mut Report) -> 
     Ok(())
 }
 
-async fn open_in(data: &Path, name: &str) -> Result<Arc<dyn Store>> {
+pub(crate) async fn open_in(data: &Path, name: &str) -> Result<Arc<dyn Store>> {
     let url = format!("embedded:{}", data.join(name).display());
     Ok(open(&url).await?)
 }
 
-/// Commits of one event each.
-async fn fill(log: &dyn EventLog, events: usize) -> Result<()> {
+/// Commits of one event each, in streams of ten.
+pub(crate) async fn fill(log: &dyn EventLog, events: usize, payload_bytes: usize) -> Result<()> {
     let streams = (events / EVENTS_OF_STREAM).max(1);
-    let payload = Bytes::from(format!("\"{}\"", "x".repeat(PAYLOAD_BYTES - 2)));
+    let payload = Bytes::from(format!("\"{}\"", "x".repeat(payload_bytes - 2)));
     let kind = EventType::new("order_changed")?;
     let numbers: Vec<usize> = (0..events).collect();
     for window in numbers.chunks(WINDOW) {
