@@ -99,13 +99,11 @@ async fn a_store_in_a_directory_is_inspected_without_being_opened() {
 }
 
 #[tokio::test]
-async fn stores_that_are_no_directory_are_not_inspected() {
-    for url in ["memory:", "nats://localhost:4222", "tls://localhost:4222"] {
-        assert!(matches!(
-            inspect(url).await.unwrap_err(),
-            OpenError::NotInspectable { .. }
-        ));
-    }
+async fn stores_in_memory_are_not_inspected() {
+    assert!(matches!(
+        inspect("memory:").await.unwrap_err(),
+        OpenError::NotInspectable { .. }
+    ));
     assert!(matches!(
         inspect("./data").await.unwrap_err(),
         OpenError::NoScheme { .. }

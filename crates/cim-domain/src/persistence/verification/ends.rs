@@ -162,9 +162,20 @@ impl Chains {
 
     /// An event that is missing where something unreadable stands was altered beyond recognition.
     fn explain(&mut self, fault: &mut VerificationFault, missing: Missing) {
-        let here = |damage: &Damage| damage.position.is_some_and(|at| missing.can_be_at(at));
+        let here = |damage: &Damage| {
+            let version = Version::new(missing.version);
+            damage.position.is_some_and(|at| missing.can_be_at(at))
+                && damage.version.is_none_or(|found| found == version)
+        };
+        // Behind the last event that can be read the log is cut, whatever is left of the next one.
+        let end = self.order.position;
+        let is_torn = |damage: &Damage| damage.position.is_some_and(|at| at > end);
+        let cut = fault.kind == VerificationFaultKind::Cut;
         let unreadable = |damage: &Damage| here(damage) && !damage.missing;
         if let Some(found) = self.damages.iter().position(unreadable) {
+            if cut && self.damages.get(found).is_some_and(is_torn) {
+                return;
+            }
             let damage = self.damages.remove(found);
             fault.kind = VerificationFaultKind::Altered;
             fault.position = damage.position;
