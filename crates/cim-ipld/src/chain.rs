@@ -125,65 +125,81 @@ impl ChainVerifier {
     /// A [`ChainFault`] of any kind but `Altered` and `Malformed`, after which the verifier stands
     /// where it stood.
     pub fn link(&mut self, event: &ChainLink<'_>) -> Result<ChainHead, ChainFault> {
-        match self.misfit(event) {
-            Some(kind) => Err(self.fault(kind)),
-            None => {
-                let head = ChainHead {
-                    version: event.version,
-                    cid: event.cid,
-                };
-                self.head = Some(head);
-                Ok(head)
-            }
-        }
-    }
-
-    /// Why an event, sound in itself, is not the next one.
-    fn misfit(&self, event: &ChainLink<'_>) -> Option<ChainFaultKind> {
-        let cid = event.cid;
-        if event.stream != self.stream {
-            return Some(ChainFaultKind::WrongStream {
-                found: event.stream.to_owned(),
-            });
-        }
-        let found = event.version;
-        let verified = self.head.map_or(0, |head| head.version);
-        if found <= verified {
-            return Some(match self.head {
-                Some(head) if found == head.version && cid == head.cid => {
-                    ChainFaultKind::Repeated { found }
-                }
-                Some(head) if found == head.version => ChainFaultKind::Rival {
-                    first: head.cid,
-                    second: cid,
-                },
-                _ => ChainFaultKind::Reordered { found },
-            });
-        }
-        // `found` is above `verified`, so this cannot overflow.
-        if found > verified + 1 {
-            return Some(ChainFaultKind::Gap { found });
-        }
-        match (self.head, event.previous) {
-            (None, None) => None,
-            (None, Some(found)) => Some(ChainFaultKind::UnexpectedPrevious { found }),
-            (Some(head), None) => Some(ChainFaultKind::MissingPrevious { expected: head.cid }),
-            (Some(head), Some(found)) if found == head.cid => None,
-            (Some(head), Some(found)) => Some(ChainFaultKind::Forked {
-                expected_previous: head.cid,
-                found_previous: found,
-            }),
-        }
+        let head = verify_link(&self.stream, self.head, event)?;
+        self.head = Some(head);
+        Ok(head)
     }
 
     #[cold]
     fn fault(&self, kind: ChainFaultKind) -> ChainFault {
-        let version = self.head.map_or(1, |head| head.version.saturating_add(1));
-        ChainFault {
-            stream: self.stream.clone(),
-            version,
-            kind,
-        }
+        fault(&self.stream, self.head, kind)
+    }
+}
+
+/// Verifies that an event follows `head`, the last verified event of a stream, `None` at its
+/// beginning, and gives the head with it. For whoever keeps the heads of many streams; a
+/// [`ChainVerifier`] keeps one.
+///
+/// # Errors
+/// As [`ChainVerifier::link`].
+pub fn verify_link(
+    stream: &str,
+    head: Option<ChainHead>,
+    event: &ChainLink<'_>,
+) -> Result<ChainHead, ChainFault> {
+    match misfit(stream, head, event) {
+        Some(kind) => Err(fault(stream, head, kind)),
+        None => Ok(ChainHead {
+            version: event.version,
+            cid: event.cid,
+        }),
+    }
+}
+
+/// Why an event, sound in itself, is not the next one.
+fn misfit(stream: &str, head: Option<ChainHead>, event: &ChainLink<'_>) -> Option<ChainFaultKind> {
+    let cid = event.cid;
+    if event.stream != stream {
+        return Some(ChainFaultKind::WrongStream {
+            found: event.stream.to_owned(),
+        });
+    }
+    let found = event.version;
+    let verified = head.map_or(0, |head| head.version);
+    if found <= verified {
+        return Some(match head {
+            Some(head) if found == head.version && cid == head.cid => {
+                ChainFaultKind::Repeated { found }
+            }
+            Some(head) if found == head.version => ChainFaultKind::Rival {
+                first: head.cid,
+                second: cid,
+            },
+            _ => ChainFaultKind::Reordered { found },
+        });
+    }
+    // `found` is above `verified`, so this cannot overflow.
+    if found > verified + 1 {
+        return Some(ChainFaultKind::Gap { found });
+    }
+    match (head, event.previous) {
+        (None, None) => None,
+        (None, Some(found)) => Some(ChainFaultKind::UnexpectedPrevious { found }),
+        (Some(head), None) => Some(ChainFaultKind::MissingPrevious { expected: head.cid }),
+        (Some(head), Some(found)) if found == head.cid => None,
+        (Some(head), Some(found)) => Some(ChainFaultKind::Forked {
+            expected_previous: head.cid,
+            found_previous: found,
+        }),
+    }
+}
+
+#[cold]
+fn fault(stream: &str, head: Option<ChainHead>, kind: ChainFaultKind) -> ChainFault {
+    ChainFault {
+        stream: stream.to_owned(),
+        version: head.map_or(1, |head| head.version.saturating_add(1)),
+        kind,
     }
 }
 

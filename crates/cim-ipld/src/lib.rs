@@ -42,7 +42,9 @@ pub use crate::block::{
     encode_metadata,
 };
 pub use crate::cbor::CborFault;
-pub use crate::chain::{ChainFault, ChainFaultKind, ChainHead, ChainLink, ChainVerifier};
+pub use crate::chain::{
+    ChainFault, ChainFaultKind, ChainHead, ChainLink, ChainVerifier, verify_link,
+};
 pub use crate::codec::{Codec, CodecFailure, CodecRegistry, DagCbor, DagJson, Raw, RegistryError};
 pub use crate::content::{
     AppendedContent, Block, CHAIN_FORMAT_VERSION, ContentChain, ContentChainError,

@@ -52,9 +52,15 @@ fn run(options: &Options) -> Result<()> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build()?;
     let mut report = Report::default();
-    chains::run(options, data.path(), &runtime, &mut report)?;
-    runtime.block_on(loads::run(options, data.path(), &mut report))?;
-    runtime.block_on(transport::run(options, data.path(), &mut report))?;
+    if options.has("chains") {
+        chains::run(options, data.path(), &runtime, &mut report)?;
+    }
+    if options.has("loads") {
+        runtime.block_on(loads::run(options, data.path(), &mut report))?;
+    }
+    if options.has("transport") {
+        runtime.block_on(transport::run(options, data.path(), &mut report))?;
+    }
     let json = bench.join("history.json");
     std::fs::write(&json, report.json()?)?;
     println!("\nas JSON: {}", json.display());

@@ -468,6 +468,38 @@ async fn progress_counts_up_to_the_whole() {
     assert_eq!((last.done, last.total), (5, 5));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_appended_meanwhile_is_no_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("embedded:{}", directory.path().join("store").display());
+    for store in [
+        cim_domain::open("memory:").await.unwrap(),
+        cim_domain::open(&url).await.unwrap(),
+    ] {
+        let log = store.log();
+        append(&*log, "abc").await;
+        let writer = tokio::spawn({
+            let log = log.clone();
+            async move {
+                for _ in 0..60 {
+                    append(&*log, "abcdeafghb").await;
+                }
+            }
+        });
+        let mut heads = VerifiedHeads::default();
+        let mut verified = 0;
+        while !writer.is_finished() || verified < 603 {
+            let verifier = Verifier::new(log.clone()).since(heads).with_workers(2);
+            let found = verifier.verify(&Context::new(), |_| ()).await.unwrap();
+            assert_eq!(shown(&found), Vec::<String>::new());
+            verified = found.heads.events();
+            heads = found.heads;
+        }
+        writer.await.unwrap();
+        assert_eq!((heads.events(), heads.streams()), (603, 8));
+    }
+}
+
 /// One thing that somebody does to what is stored.
 #[derive(Clone, Debug)]
 enum Meddling {

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cim_ipld::{ChainHead, ChainLink, ChainVerifier};
-use cim_store::{Damage, EventCid, Examined, Head, Position, StreamId, Version};
+use cim_ipld::{ChainHead, ChainLink, verify_link};
+use cim_store::{Damage, Examined, LogStats, Position, StreamId, Version};
 
 use super::fault::{VerificationFault, VerificationFaultKind};
 use super::hashing::{BlockFinding, Hashed, HashedEvent, SoundBlock};
@@ -20,35 +20,34 @@ pub(super) struct Chains {
     pub(super) chains: HashMap<StreamId, Chain>,
     /// What was verified before: where a chain goes on that has no events in front of this.
     pub(super) known: VerifiedHeads,
-    /// The heads that the store lists.
-    pub(super) listed: HashMap<StreamId, Head>,
     /// The streams that are looked at; `None`: all.
     only: Option<HashSet<StreamId>>,
     /// Whether every event is linked, also those that were verified before.
     pub(super) links_all: bool,
     /// Events at positions up to here are truncated.
     pub(super) truncated_through: Position,
+    /// The last position that was stored before the examination began.
+    pub(super) end: Position,
     pub(super) order: LogOrder,
     /// Places of which nobody knows whose event stood there.
     pub(super) damages: Vec<Damage>,
     pub(super) events: u64,
 }
 
-/// The chain of one stream.
+/// The chain of one stream. There may be very many of them, so what is rare has a place of its own.
 #[derive(Debug)]
 pub(super) struct Chain {
-    pub(super) verifier: ChainVerifier,
+    /// The last event that is verified.
+    pub(super) head: Option<ChainHead>,
     /// What was verified before.
-    known: Option<VerifiedHead>,
+    known: Option<Box<VerifiedHead>>,
     /// Events up to this position were verified before and are not linked again.
     passed_through: Position,
     /// The position of the last event that was verified.
     pub(super) last: Position,
     /// Whether an event was linked now.
     pub(super) grew: bool,
-    /// Where the store says that the stream ends.
-    listed: Option<(Version, EventCid)>,
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<Box<Fault>>,
 }
 
 #[derive(Debug)]
@@ -74,17 +73,17 @@ impl Missing {
 impl Chains {
     pub(super) fn new(
         known: VerifiedHeads,
-        listed: HashMap<StreamId, Head>,
         only: Option<HashSet<StreamId>>,
-        (after, truncated_through): (Position, Position),
+        after: Position,
+        stats: &LogStats,
     ) -> Self {
         Self {
             chains: HashMap::new(),
             known,
-            listed,
             only,
             links_all: false,
-            truncated_through,
+            truncated_through: stats.truncated_through,
+            end: stats.last,
             order: LogOrder::after(after),
             damages: Vec::new(),
             events: 0,
@@ -155,7 +154,7 @@ impl Chains {
                 version: version - 1,
                 cid: *previous,
             };
-            chain.verifier = ChainVerifier::resume(stream.as_str(), before);
+            chain.head = Some(before);
         }
         chain
     }
@@ -165,15 +164,11 @@ impl Chains {
         let known = self.known.head(stream);
         let from = known.filter(|_| !self.links_all);
         Chain {
-            verifier: match from {
-                Some(head) => ChainVerifier::resume(stream.as_str(), head.chain()),
-                None => ChainVerifier::start(stream.as_str()),
-            },
-            known,
+            head: from.map(|head| head.chain()),
+            known: known.map(Box::new),
             passed_through: from.map_or(Position::NONE, |head| head.position),
             last: from.map_or(Position::NONE, |head| head.position),
             grew: false,
-            listed: self.listed.get(stream).map(|head| (head.version, head.cid)),
             fault: None,
         }
     }
@@ -198,7 +193,7 @@ impl Chains {
                 VerificationFaultKind::Altered
             };
             let version = damage.version.unwrap_or_else(|| chain.next());
-            chain.fault = Some(Fault {
+            chain.fault = Some(Box::new(Fault {
                 fault: VerificationFault::of(
                     &stream,
                     version,
@@ -207,7 +202,7 @@ impl Chains {
                     damage.message,
                 ),
                 missing: None,
-            });
+            }));
         }
     }
 }
@@ -215,11 +210,12 @@ impl Chains {
 impl Chain {
     /// The version that comes next.
     fn next(&self) -> Version {
-        Version::new(self.verifier.head().map_or(0, |head| head.version)).next()
+        Version::new(self.head.map_or(0, |head| head.version)).next()
     }
 
     fn push(&mut self, event: &HashedEvent) {
-        if let Some(Fault { fault, missing }) = &mut self.fault {
+        if let Some(found) = &mut self.fault {
+            let Fault { fault, missing } = &mut **found;
             // A missing event that comes later is not missing.
             if missing.is_some_and(|missing| event.version.get() == missing.version) {
                 *missing = None;
@@ -248,17 +244,19 @@ impl Chain {
         };
         match fault {
             None => self.last = self.last.max(event.position),
-            fault => self.fault = fault,
+            fault => self.fault = fault.map(Box::new),
         }
     }
 
     /// Where an event stands in the place of the one that was verified before.
     fn compare_known(&self, event: &HashedEvent) -> Option<Fault> {
-        let known = self
-            .known
-            .filter(|known| known.version == event.version.get())?;
-        (known.cid != event.cid).then(|| Fault {
-            fault: VerificationFault::of_replaced(&event.stream, event.position, &known, event.cid),
+        let known = self.known.as_deref()?;
+        if known.version != event.version.get() || known.cid == event.cid {
+            return None;
+        }
+        let (stream, position) = (&event.stream, event.position);
+        Some(Fault {
+            fault: VerificationFault::of_replaced(stream, position, known, event.cid),
             missing: None,
         })
     }
@@ -277,34 +275,23 @@ impl Chain {
             previous: block.previous,
             cid: event.cid,
         };
-        let expected = self.next().get();
-        if let Err(fault) = self.verifier.link(&link) {
-            let fault = VerificationFault::of_chain(&event.stream, event.position, &fault);
-            let gap = fault.kind == VerificationFaultKind::Removed;
-            return Some(Fault {
-                missing: gap.then_some(Missing {
-                    version: expected,
+        match verify_link(event.stream.as_str(), self.head, &link) {
+            Ok(head) => {
+                self.head = Some(head);
+                self.grew = true;
+                self.compare_known(event)
+            }
+            Err(fault) => {
+                let fault = VerificationFault::of_chain(&event.stream, event.position, &fault);
+                let gap = fault.kind == VerificationFaultKind::Removed;
+                let missing = gap.then(|| Missing {
+                    version: self.next().get(),
                     after: self.last,
                     before: event.position,
-                }),
-                fault,
-            });
+                });
+                Some(Fault { fault, missing })
+            }
         }
-        self.grew = true;
-        if let Some(fault) = self.compare_known(event) {
-            return Some(fault);
-        }
-        let (_, listed) = self
-            .listed
-            .filter(|(version, _)| *version == event.version)?;
-        if listed == event.cid {
-            return None;
-        }
-        let message = format!(
-            "the head names {listed}, but the event itself is {}",
-            event.cid
-        );
-        Some(self.fault_at(event, VerificationFaultKind::Index, message))
     }
 
     fn fault_at(&self, event: &HashedEvent, kind: VerificationFaultKind, message: String) -> Fault {

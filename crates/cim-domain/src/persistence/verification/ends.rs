@@ -1,7 +1,7 @@
 //! Where a verification ends: every stream must end where the store says, and not before what was
 //! verified of it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cim_store::{Damage, Head, Position, StreamId, Version};
 
@@ -9,36 +9,48 @@ use super::chains::{Chains, Fault, Missing};
 use super::fault::{VerificationFault, VerificationFaultKind};
 use super::heads::{VerifiedHead, VerifiedHeads};
 
+/// What a store says of its streams, after the examination began.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) heads: HashMap<StreamId, Head>,
+    /// The position of the last event that was stored by then; `None` where the listing is not
+    /// whole.
+    pub(super) last: Option<Position>,
+}
+
 impl Chains {
     /// The log ends here: compares with the heads that the store lists and with those that were
     /// verified before. Returns what is wrong, and the heads that are verified now.
     pub(super) fn finish(
         mut self,
-        listed_through: Position,
+        Listing {
+            heads: listed,
+            last,
+        }: &Listing,
     ) -> (Vec<VerificationFault>, VerifiedHeads) {
         self.order.finish();
         let mut faults = Vec::new();
-        let listed = std::mem::take(&mut self.listed);
         let known = self.known.iter().map(|(stream, _)| stream);
         let mut streams: BTreeSet<StreamId> = known.chain(listed.keys()).cloned().collect();
         streams.retain(|stream| self.means(stream));
         for stream in &streams {
-            faults.extend(self.compare_end(stream, listed.get(stream)));
+            faults.extend(self.compare_end(stream, listed.get(stream), *last));
         }
         drop(streams);
         let mut heads = std::mem::take(&mut self.known);
         for (stream, mut chain) in std::mem::take(&mut self.chains) {
-            if let Some(Fault { mut fault, missing }) = chain.fault.take() {
+            if let Some(found) = chain.fault.take() {
+                let Fault { mut fault, missing } = *found;
                 if let Some(missing) = missing {
                     self.explain(&mut fault, missing);
                 }
                 faults.push(fault);
                 continue;
             }
-            let Some(head) = chain.verifier.head().filter(|_| chain.grew) else {
+            let Some(head) = chain.head.filter(|_| chain.grew) else {
                 continue;
             };
-            if !listed.contains_key(&stream) && chain.last <= listed_through {
+            if last.is_some() && !listed.contains_key(&stream) {
                 let message = "the log holds the stream, but the store does not list it";
                 let (version, at) = (Version::new(head.version), Some(chain.last));
                 let kind = VerificationFaultKind::Index;
@@ -74,6 +86,7 @@ impl Chains {
         &mut self,
         stream: &StreamId,
         listed: Option<&Head>,
+        last_stored: Option<Position>,
     ) -> Option<VerificationFault> {
         let known = self.known.head(stream);
         let chain = self.chains.get(stream);
@@ -83,7 +96,7 @@ impl Chains {
         let read = chain.is_some_and(|chain| chain.grew);
         let before = known.filter(|_| !self.links_all);
         let reached = match chain {
-            Some(chain) => chain.verifier.head(),
+            Some(chain) => chain.head,
             None => before.map(|known| known.chain()),
         };
         let last = match chain {
@@ -120,6 +133,10 @@ impl Chains {
             return Some(VerificationFault::of_gone(stream, &gone));
         };
         if version < listed.version.get() {
+            if listed.position > self.end && last_stored.is_some_and(|last| listed.position <= last)
+            {
+                return None; // it was appended since the examination began
+            }
             let at = match listed.position {
                 Position::NONE => String::new(),
                 position => format!(" at position {position}"),
@@ -133,10 +150,21 @@ impl Chains {
             self.explain(&mut fault, missing(listed.position));
             return Some(fault);
         }
-        if version > listed.version.get() && !read {
-            let known = known?;
-            let ends = listed.version.get();
-            return Some(VerificationFault::of_shorter(stream, &known, ends));
+        if version > listed.version.get() {
+            if !read {
+                let ends = listed.version.get();
+                return Some(VerificationFault::of_shorter(stream, &known?, ends));
+            }
+            let message =
+                format!("the head says that the stream ends here, but it has version {version}");
+            let (at, kind) = (Some(listed.position), VerificationFaultKind::Index);
+            return Some(VerificationFault::of(
+                stream,
+                listed.version,
+                at,
+                kind,
+                message,
+            ));
         }
         let reached = reached.filter(|reached| reached.version == listed.version.get())?;
         if reached.cid == listed.cid {

@@ -5,12 +5,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use cim_store::{
-    Context, EventCid, EventLog, EventLogError, Examined, Head, LogStats, Position, StreamId,
-    StreamPattern,
+    Context, EventCid, EventLog, EventLogError, Examination, Examined, Head, LogStats, Position,
+    StreamId, StreamPattern,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::chains::Chains;
+use super::ends::Listing;
 use super::fault::{VerificationFault, VerificationFaultKind};
 use super::hashing::{self, BATCH_EVENTS, Batch};
 use super::heads::{VerifiedHead, VerifiedHeads};
@@ -150,8 +151,6 @@ impl Verifier {
         let stats = self.log.stats(ctx).await?;
         let first = self.first_event(ctx, &stats).await?;
         let (other_log, other) = self.meet(first);
-        let (listed, unlisted) = self.list(ctx, &StreamPattern::all()).await?;
-        let listed_streams = listed.len();
         let (events_before, known_through) = if self.reads_all {
             (0, Position::NONE)
         } else {
@@ -159,29 +158,35 @@ impl Verifier {
         };
         let begin = known_through.max(stats.truncated_through);
         let walked = if self.reads_streams {
-            let heads = listed.values().cloned().collect();
+            let (listing, _) = list(&self.log, ctx, &StreamPattern::all()).await?;
+            let heads = listing.heads.into_values().collect();
             self.walk_all(ctx, heads, &mut progress).await?
         } else {
             Vec::new()
         };
         let known = std::mem::take(&mut self.known);
-        let ends = (begin, stats.truncated_through);
-        let listing_failed = !unlisted.is_empty();
-        let mut chains = Chains::new(known, listed, None, ends);
+        let mut chains = Chains::new(known, None, begin, &stats);
         if self.reads_all {
             chains.link_all();
         }
-        self.examine(ctx, begin, stats.last, &mut chains, &mut progress)
+        // What is listed later than this is at least as new as what is examined.
+        let examined = self.log.examine(ctx, begin).await?;
+        let listing = (self.workers > 1).then(|| {
+            let (log, ctx) = (self.log.clone(), ctx.clone());
+            Task(tokio::spawn(async move {
+                list(&log, &ctx, &StreamPattern::all()).await
+            }))
+        });
+        let extent = (begin, stats.last);
+        self.examine(examined, extent, &mut chains, &mut progress)
             .await?;
-        // Where the store can't list its streams, those that the log showed.
-        let streams = listed_streams.max(chains.chains.len()) as u64;
-        let (events, reached) = (chains.events, chains.order.position.max(begin));
-        let listed_through = if listing_failed {
-            Position::NONE
-        } else {
-            stats.last
+        let (listing, unlisted) = match listing {
+            Some(listing) => listing.await??,
+            None => list(&self.log, ctx, &StreamPattern::all()).await?,
         };
-        let (mut faults, mut heads) = chains.finish(listed_through);
+        let streams = listing.heads.len().max(chains.chains.len()) as u64;
+        let (events, reached) = (chains.events, chains.order.position.max(begin));
+        let (mut faults, mut heads) = chains.finish(&listing);
         faults.extend(unlisted);
         faults.extend(other);
         add_unseen(&mut faults, walked);
@@ -213,8 +218,9 @@ impl Verifier {
         let stats = self.log.stats(ctx).await?;
         let first = self.first_event(ctx, &stats).await?;
         let (other_log, other) = self.meet(first);
-        let (listed, mut faults) = self.list(ctx, pattern).await?;
-        faults.extend(other);
+        let (listing, unlisted) = list(&self.log, ctx, pattern).await?;
+        let listed = listing.heads;
+        let mut faults: Vec<_> = unlisted.into_iter().chain(other).collect();
         let is_gone = |stream: &StreamId| pattern.matches(stream) && !listed.contains_key(stream);
         let gone = self.known.iter().filter(|(stream, _)| is_gone(stream));
         faults.extend(gone.map(|(stream, known)| VerificationFault::of_gone(stream, known)));
@@ -246,22 +252,17 @@ impl Verifier {
             }
         }
         if !unclear.is_empty() {
-            let of_unclear = |(stream, _): &(StreamId, Head)| unclear.contains(stream);
-            let listed = listed.into_iter().filter(of_unclear).collect();
-            let ends = (stats.truncated_through, stats.truncated_through);
-            let mut chains = Chains::new(verified, listed, Some(unclear), ends);
+            let truncated = stats.truncated_through;
+            let mut chains = Chains::new(verified, Some(unclear), truncated, &stats);
             // From the beginning: what is known of the streams may rest on what is damaged.
             chains.link_all();
-            self.examine(
-                ctx,
-                stats.truncated_through,
-                stats.last,
-                &mut chains,
-                &mut progress,
-            )
-            .await?;
+            let examined = self.log.examine(ctx, truncated).await?;
+            let extent = (truncated, stats.last);
+            self.examine(examined, extent, &mut chains, &mut progress)
+                .await?;
+            let (listing, _) = list(&self.log, ctx, pattern).await?;
             events += chains.events;
-            let (found, heads) = chains.finish(stats.last);
+            let (found, heads) = chains.finish(&listing);
             verified = heads;
             for fault in found {
                 // Places that no stream claims are no matter of these streams.
@@ -318,32 +319,6 @@ impl Verifier {
         (true, self.same_log.then_some(fault))
     }
 
-    /// The heads that the store lists, and the fault where it can't list them all.
-    async fn list(
-        &self,
-        ctx: &Context,
-        pattern: &StreamPattern,
-    ) -> Result<(HashMap<StreamId, Head>, Vec<VerificationFault>), EventLogError> {
-        let mut listed = HashMap::new();
-        let listing = async {
-            let mut heads = self.log.streams(ctx, pattern).await?;
-            while let Some(head) = heads.try_next().await? {
-                listed.insert(head.stream.clone(), head);
-            }
-            Ok(())
-        };
-        let ended: Result<(), EventLogError> = listing.await;
-        match ended {
-            Ok(()) => Ok((listed, Vec::new())),
-            Err(error) if error.is_integrity() => {
-                let kind = VerificationFaultKind::Index;
-                let message = format!("the store can't list its streams: {error}");
-                Ok((listed, vec![VerificationFault::of_log(None, kind, message)]))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     async fn walk_all(
         &self,
         ctx: &Context,
@@ -381,12 +356,11 @@ impl Verifier {
         Ok(done)
     }
 
-    /// Examines the log after a position. Hashing runs beside the reading, in the order of the log.
+    /// Links what is examined. Hashing runs beside the reading, in the order of the log.
     async fn examine(
         &self,
-        ctx: &Context,
-        after: Position,
-        last: Position,
+        mut examined: Examination,
+        (after, last): (Position, Position),
         chains: &mut Chains,
         progress: &mut impl FnMut(VerificationProgress),
     ) -> Result<(), EventLogError> {
@@ -399,7 +373,6 @@ impl Verifier {
                 total,
             });
         };
-        let mut examined = self.log.examine(ctx, after).await?;
         if self.workers == 1 {
             while let Some(found) = examined.try_next().await? {
                 if chains.mean(&found) {
@@ -437,6 +410,34 @@ impl Verifier {
             note(chains);
         }
         Ok(())
+    }
+}
+
+/// What the store says of its streams, and the fault where it can't list them all.
+async fn list(
+    log: &Arc<dyn EventLog>,
+    ctx: &Context,
+    pattern: &StreamPattern,
+) -> Result<(Listing, Option<VerificationFault>), EventLogError> {
+    let mut listing = Listing::default();
+    let listed = async {
+        let mut heads = log.streams(ctx, pattern).await?;
+        while let Some(head) = heads.try_next().await? {
+            listing.heads.insert(head.stream.clone(), head);
+        }
+        listing.last = Some(log.stats(ctx).await?.last);
+        Ok(())
+    };
+    let ended: Result<(), EventLogError> = listed.await;
+    match ended {
+        Ok(()) => Ok((listing, None)),
+        Err(error) if error.is_integrity() => {
+            let kind = VerificationFaultKind::Index;
+            let message = format!("the store can't list its streams: {error}");
+            let fault = VerificationFault::of_log(None, kind, message);
+            Ok((listing, Some(fault)))
+        }
+        Err(error) => Err(error),
     }
 }
 
