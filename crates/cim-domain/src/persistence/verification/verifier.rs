@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cim_store::{
     Context, EventCid, EventLog, EventLogError, Examination, Examined, Head, LogStats, Position,
-    StreamId, StreamPattern,
+    StreamId, StreamPattern, StreamRange,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -425,7 +425,15 @@ async fn list(
         while let Some(head) = heads.try_next().await? {
             listing.heads.insert(head.stream.clone(), head);
         }
-        listing.last = Some(log.stats(ctx).await?.last);
+        let last = log.stats(ctx).await?.last;
+        // A head may be seen a moment before the count of the log says so.
+        let newest = listing.heads.values().max_by_key(|head| head.position);
+        let is_there = match newest.filter(|head| head.position > last) {
+            Some(head) => is_there(&**log, ctx, head).await,
+            None => false,
+        };
+        let newest = newest.map_or(Position::NONE, |head| head.position);
+        listing.last = Some(if is_there { last.max(newest) } else { last });
         Ok(())
     };
     let ended: Result<(), EventLogError> = listed.await;
@@ -438,6 +446,18 @@ async fn list(
             Ok((listing, Some(fault)))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a head leads to its event.
+async fn is_there(log: &dyn EventLog, ctx: &Context, head: &Head) -> bool {
+    let alone = StreamRange::from(head.version).to(head.version);
+    let Ok(mut events) = log.read_stream(ctx, &head.stream, alone).await else {
+        return false;
+    };
+    match events.try_next().await {
+        Ok(Some(event)) => event.cid == head.cid && event.position == head.position,
+        _ => false,
     }
 }
 
