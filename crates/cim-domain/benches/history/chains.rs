@@ -18,6 +18,8 @@ use crate::transport::{fill, open_in};
 
 /// Bytes of a payload.
 const PAYLOADS: [usize; 2] = [256, 1_024];
+/// Events of every stream.
+const EVENTS_OF_STREAM: usize = 40;
 /// Of hashing alone, on one core.
 const ASKED_OF_HASHING: f64 = 0.6;
 /// Of one core, on two.
@@ -43,25 +45,26 @@ pub(crate) fn run(
         let name = format!("chains-{payload}");
         let store = two_cores.block_on(open_in(data, &name))?;
         let log = store.log();
-        two_cores.block_on(fill(&*log, options.events, payload))?;
+        two_cores.block_on(fill(&*log, options.events, EVENTS_OF_STREAM, payload))?;
         let blocks = two_cores.block_on(blocks(&*log))?;
         let bytes: usize = blocks.iter().map(|filed| filed.block.len()).sum();
         let megabytes = bytes as f64 / 1e6;
         println!(
-            "\nVerifying {} events with {payload} bytes of payload, {} bytes of blocks; {} rounds\n",
+            "\nVerifying {} events with {payload} bytes of payload in streams of \
+             {EVENTS_OF_STREAM}, {bytes} bytes of blocks; {} rounds\n",
             blocks.len(),
-            bytes,
             options.rounds
         );
-        let mut rates: [Vec<f64>; 5] = Default::default();
-        let [hashing, chains, alone, both, again] = &mut rates;
+        let mut rates: [Vec<f64>; 6] = Default::default();
+        let [hashing, chains, two_chains, alone, both, again] = &mut rates;
         for _ in 0..options.rounds {
             let watch = Stopwatch::start();
             for filed in &blocks {
                 black_box(EventCid::of(&filed.block));
             }
             hashing.push(megabytes / watch.seconds());
-            chains.push(megabytes / in_memory(&blocks)?);
+            chains.push(megabytes / in_memory(&[&blocks])?);
+            two_chains.push(megabytes / in_memory(&halves(&blocks))?);
             let watch = Stopwatch::start();
             let first = one_core.block_on(verify(&log, 1, VerifiedHeads::default()))?;
             alone.push(megabytes / watch.seconds());
@@ -79,20 +82,14 @@ pub(crate) fn run(
         let share = |share| Some((f64::INFINITY, share));
         let bare = report.rate(&of("sha2-256 alone, one core"), hashing, None, None);
         let asked = share(ASKED_OF_HASHING);
-        report.rate(
-            &of("chains of blocks in memory, one core"),
-            chains,
-            Some(bare),
-            asked,
-        );
+        let one = of("chains of blocks in memory, one core");
+        let one = report.rate(&one, chains, Some(bare), asked);
+        let twice = share(ASKED_OF_ONE_CORE);
+        let two = of("chains in memory, two cores (of one)");
+        report.rate(&two, two_chains, Some(one), twice);
         let one = report.rate(&of("a whole store, one core"), alone, Some(bare), asked);
-        let asked = share(ASKED_OF_ONE_CORE);
-        report.rate(
-            &of("a whole store, two cores (of one)"),
-            both,
-            Some(one),
-            asked,
-        );
+        let two = of("a whole store, two cores (of one)");
+        report.rate(&two, both, Some(one), twice);
         report.rate_in("ms", &of("again, with nothing new"), again, None, None);
         two_cores.block_on(store.close())?;
         std::fs::remove_dir_all(data.join(name))?;
@@ -133,9 +130,31 @@ async fn blocks(log: &dyn EventLog) -> Result<Vec<Filed>> {
     Ok(blocks)
 }
 
-/// Verifies all chains; gives the seconds.
-fn in_memory(blocks: &[Filed]) -> Result<f64> {
+/// Two parts with about as many events, each with whole streams.
+fn halves(blocks: &[Filed]) -> [&[Filed]; 2] {
+    let middle = blocks.get(blocks.len() / 2).map(|filed| &filed.stream);
+    let in_first = |filed: &Filed| Some(&filed.stream) < middle;
+    let (first, second) = blocks.split_at(blocks.partition_point(in_first));
+    [first, second]
+}
+
+/// Verifies all chains, each part on a thread of its own; gives the seconds.
+fn in_memory(parts: &[&[Filed]]) -> Result<f64> {
     let watch = Stopwatch::start();
+    std::thread::scope(|scope| -> Result<()> {
+        let parts = parts.iter().copied();
+        let threads: Vec<_> = parts
+            .map(|part| scope.spawn(move || verify_chains(part)))
+            .collect();
+        for thread in threads {
+            thread.join().map_err(|_| "a thread ended early")??;
+        }
+        Ok(())
+    })?;
+    Ok(watch.seconds())
+}
+
+fn verify_chains(blocks: &[Filed]) -> Result<()> {
     for stream in blocks.chunk_by(|one, other| one.stream == other.stream) {
         let Some(first) = stream.first() else {
             continue;
@@ -145,5 +164,5 @@ fn in_memory(blocks: &[Filed]) -> Result<f64> {
             chain.push(&filed.block, &filed.cid)?;
         }
     }
-    Ok(watch.seconds())
+    Ok(())
 }

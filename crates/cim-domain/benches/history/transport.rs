@@ -31,7 +31,13 @@ const ASKED: (f64, f64) = (150.0, 0.5);
 
 pub(crate) async fn run(options: &Options, data: &Path, report: &mut Report) -> Result<()> {
     let here = open_in(data, "here").await?;
-    fill(&*here.log(), options.events, PAYLOAD_BYTES).await?;
+    fill(
+        &*here.log(),
+        options.events,
+        EVENTS_OF_STREAM,
+        PAYLOAD_BYTES,
+    )
+    .await?;
     let car = data.join("history.car");
     let mut rates: [Vec<f64>; 5] = Default::default();
     let [raw_write, exports, raw_read, checks, imports] = &mut rates;
@@ -84,9 +90,14 @@ pub(crate) async fn open_in(data: &Path, name: &str) -> Result<Arc<dyn Store>> {
     Ok(open(&url).await?)
 }
 
-/// Commits of one event each, in streams of ten.
-pub(crate) async fn fill(log: &dyn EventLog, events: usize, payload_bytes: usize) -> Result<()> {
-    let streams = (events / EVENTS_OF_STREAM).max(1);
+/// Commits of one event each, one stream after the other, and again.
+pub(crate) async fn fill(
+    log: &dyn EventLog,
+    events: usize,
+    events_of_stream: usize,
+    payload_bytes: usize,
+) -> Result<()> {
+    let streams = (events / events_of_stream).max(1);
     let payload = Bytes::from(format!("\"{}\"", "x".repeat(payload_bytes - 2)));
     let kind = EventType::new("order_changed")?;
     let numbers: Vec<usize> = (0..events).collect();
