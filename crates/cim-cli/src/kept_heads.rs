@@ -70,13 +70,11 @@ impl KeptHeads {
     /// What was verified before; `None` where nothing was.
     pub(crate) fn read(&self) -> Result<Option<VerifiedHeads>, Failure> {
         let path = &self.0;
-        let hint = format!(
-            "`cim verify --full` reads everything and writes {} anew",
-            path.display()
-        );
+        let hint = "restore it from a copy of yours, or begin a new one with `cim verify --anew`";
         match File::open(path) {
             Ok(file) => match VerifiedHeads::read(BufReader::new(file)) {
                 Ok(heads) => Ok(Some(heads)),
+                Err(source @ HeadsFileError::Other) => Err(self.foreign(source)),
                 Err(source) => {
                     let path = path.clone();
                     let error = KeptHeadsError::Content { path, source };
@@ -86,6 +84,23 @@ impl KeptHeads {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failure("read", error).with_hint(hint)),
         }
+    }
+
+    /// Refuses to replace a file that holds something else than verified heads, whole or damaged.
+    pub(crate) fn check_replaceable(&self) -> Result<(), Failure> {
+        match File::open(&self.0).map(|file| VerifiedHeads::read(BufReader::new(file))) {
+            Ok(Err(source @ HeadsFileError::Other)) => Err(self.foreign(source)),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.failure("read", error)),
+        }
+    }
+
+    fn foreign(&self, source: HeadsFileError) -> Failure {
+        let path = self.0.clone();
+        let error = KeptHeadsError::Content { path, source };
+        Failure::new(ExitCode::Invalid, error)
+            .with_hint("name another file with `--heads`; this one is left as it is")
     }
 
     /// Keeps what is verified now: whole, or as it was before.

@@ -26,7 +26,8 @@ use crate::session::{Session, StoreMode};
 ///
 /// What was verified is kept in a file of yours, outside the store (--heads). The next time only
 /// what is new is read, and a history that was cut or replaced meanwhile shows. What somebody
-/// altered behind the verified heads shows with --full, which reads everything again.
+/// altered behind the verified heads shows with --full, which reads everything again. Where the
+/// store itself was made anew on purpose, --anew forgets what was verified of the old one.
 ///
 /// With a PATTERN only those streams are read, each by the store's index.
 ///
@@ -44,6 +45,9 @@ pub struct VerifyArgs {
     /// Read everything again, also what was verified before, and compare it with that
     #[arg(long)]
     full: bool,
+    /// Forget what was verified before: the store was made anew, or the file that keeps it is lost
+    #[arg(long, conflicts_with = "full")]
+    anew: bool,
     /// Also read every stream by the store's index, as applications do
     #[arg(long, conflicts_with = "pattern")]
     streams: bool,
@@ -100,13 +104,22 @@ impl VerifyArgs {
         };
         let kept = self.kept(session);
         let known = match &kept {
-            Some(kept) => self.known(kept, session.ui)?,
-            None => VerifiedHeads::default(),
+            Some(kept) if self.anew => {
+                kept.check_replaceable()?;
+                None
+            }
+            Some(kept) => kept.read()?,
+            None => None,
         };
+        let begins = known.is_none();
         let ui = &mut *session.ui;
-        let done = self.verify(ui, log, known, refused.is_some()).await?;
+        let done = self
+            .verify(ui, log, known.unwrap_or_default(), refused.is_some())
+            .await?;
         if let Some(failure) = refused {
             if done.is_sound() {
+                // The log is, so it must be something else of the store.
+                show(ui, &done, None)?;
                 return Err(failure);
             }
             ui.failure(&failure);
@@ -120,11 +133,15 @@ impl VerifyArgs {
             return Err(Failure::new(ExitCode::NotFound, error)
                 .with_hint("`cim streams` lists the streams of the store"));
         }
-        if done.other_log && done.is_sound() {
-            ui.notice("this is another store than was verified here before; everything was read");
+        if done.other_log {
+            ui.notice("if the store was made anew on purpose: `cim verify --anew`");
         }
         if let Some(kept) = kept.as_ref().filter(|_| done.is_sound()) {
             kept.write(&done.heads)?;
+            if begins {
+                let path = kept.path().display();
+                ui.notice(format_args!("what was verified is kept in {path}"));
+            }
         }
         show(ui, &done, kept.as_ref())
     }
@@ -140,19 +157,6 @@ impl VerifyArgs {
         }
     }
 
-    /// What was verified before.
-    fn known(&self, kept: &KeptHeads, ui: &mut Ui) -> Result<VerifiedHeads, Failure> {
-        match kept.read() {
-            Ok(known) => Ok(known.unwrap_or_default()),
-            // It is written anew; but whoever relies on it has to know.
-            Err(failure) if self.full => {
-                ui.failure(&failure);
-                Ok(VerifiedHeads::default())
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
     async fn verify(
         &self,
         ui: &mut Ui,
@@ -161,16 +165,13 @@ impl VerifyArgs {
         inspected: bool,
     ) -> Result<Verification, Failure> {
         let ctx = Context::new();
-        let mut verifier = Verifier::new(log).since(known);
+        let mut verifier = Verifier::new(log).since(known).expecting_the_same_log();
         if self.streams && !inspected {
             verifier = verifier.reading_streams();
         }
         // Where a store can't be opened, what was verified before may be what is damaged.
         if self.full || inspected {
             verifier = verifier.reading_all();
-        }
-        if self.heads.is_some() {
-            verifier = verifier.expecting_the_same_log();
         }
         let mut bar: Option<(VerificationUnit, Progress)> = None;
         let progress = |now: VerificationProgress| {

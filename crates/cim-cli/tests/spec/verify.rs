@@ -116,32 +116,95 @@ fn heads_that_are_kept_in_a_named_file_show_what_was_cut_since() {
     std::fs::rename(before, shell.path().join("cim-data")).unwrap();
     let faults = ["cut sales.order.7 4", "cut sales.order.9 1"].map(str::to_owned);
     let found = verify(&shell, &["--heads", "kept.heads"]);
-    assert_eq!(found, (0, 7, faults.to_vec()));
+    // Another event stands where the last verified one stood, so everything is compared.
+    assert_eq!(found, (5, 0, faults.to_vec()));
     // It is not forgotten by having been said once.
     assert_eq!(verify(&shell, &["--heads", "kept.heads"]), found);
     assert_eq!(verify(&shell, &["--heads", "other.heads"]), (5, 0, vec![]));
 }
 
 #[test]
-fn another_store_in_the_same_place_is_read_from_its_beginning() {
+fn another_store_in_the_same_place_is_a_fault_until_it_is_said_to_be_anew() {
     let shell = shop();
     verify(&shell, &[]);
     std::fs::remove_dir_all(shell.path().join("cim-data")).unwrap();
     shell.ok(&["append", "sales.order.1", "counted"]);
-    let output = shell.run(&["verify"]);
-    assert_eq!(code(&output), ExitCode::Ok.number());
+    for _ in 0..2 {
+        assert_eq!(verify(&shell, &[]), (1, 0, vec!["forked log".to_owned()]));
+        assert_eq!(
+            verify(&shell, &["--full"]),
+            (1, 0, vec!["forked log".to_owned()])
+        );
+    }
+    let said = said(&shell.run(&["verify"]));
     assert!(
-        said(&output).ends_with(
-            "this is another store than was verified here before; everything was read\n"
-        ),
-        "{}",
-        said(&output)
+        said.ends_with("if the store was made anew on purpose: `cim verify --anew`\n"),
+        "{said}"
     );
+    assert_eq!(verify(&shell, &["--anew"]), (1, 0, vec![]));
     assert_eq!(verify(&shell, &[]), (0, 1, vec![]));
 }
 
 #[test]
-fn verified_heads_that_were_changed_are_refused_until_everything_is_read() {
+fn a_history_that_was_moved_to_another_store_is_compared_with_the_heads_of_the_old_one() {
+    let shell = shop();
+    verify(&shell, &["--heads", "kept.heads"]);
+    shell.ok(&["export", "--car", "shop.car"]);
+    shell.ok(&["import", "--car", "shop.car", "--store", "embedded:moved"]);
+    let moved = ["--heads", "kept.heads", "--store", "embedded:moved"];
+    assert_eq!(verify(&shell, &moved), (0, 5, vec![]));
+    shell.ok(&[
+        "append",
+        "sales.order.7",
+        "counted",
+        "--store",
+        "embedded:moved",
+    ]);
+    assert_eq!(verify(&shell, &moved), (1, 5, vec![]));
+}
+
+#[test]
+fn a_file_that_holds_something_else_is_never_written() {
+    let shell = shop();
+    let path = shell.path().join("sales.key");
+    std::fs::write(&path, "PRIVATE+KEY+sales+…").unwrap();
+    for args in [
+        &["--heads", "sales.key"][..],
+        &["--heads", "sales.key", "--anew"],
+    ] {
+        let mut all = vec!["verify", "-q"];
+        all.extend(args);
+        let output = shell.run(&all);
+        assert_eq!(
+            code(&output),
+            ExitCode::Invalid.number(),
+            "{}",
+            said(&output)
+        );
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "PRIVATE+KEY+sales+…"
+    );
+}
+
+#[test]
+fn where_something_else_than_the_log_is_damaged_the_log_is_verified_all_the_same() {
+    let shell = shop();
+    std::fs::write(shell.path().join("cim-data/buckets/mark"), "damaged").unwrap();
+    let output = shell.run(&["verify"]);
+    assert_eq!(code(&output), ExitCode::Integrity.number());
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown, "streams  2\nevents   5\nfaults   0\n");
+    assert!(
+        said(&output).contains("can't be opened"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn verified_heads_that_were_changed_are_refused_until_they_are_begun_anew() {
     let shell = shop();
     verify(&shell, &["--heads", "kept.heads"]);
     let path = shell.path().join("kept.heads");
@@ -152,11 +215,11 @@ fn verified_heads_that_were_changed_are_refused_until_everything_is_read() {
     expect_test::expect![[r#"
         error: the verified heads can't be used (kept.heads)
           because: the verified heads were changed or cut: their last line does not fit the others
-        hint: `cim verify --full` reads everything and writes kept.heads anew
+        hint: restore it from a copy of yours, or begin a new one with `cim verify --anew`
     "#]]
     .assert_eq(&said(&output));
     assert_eq!(
-        verify(&shell, &["--heads", "kept.heads", "--full"]),
+        verify(&shell, &["--heads", "kept.heads", "--anew"]),
         (5, 0, vec![])
     );
     assert_eq!(verify(&shell, &["--heads", "kept.heads"]), (0, 5, vec![]));

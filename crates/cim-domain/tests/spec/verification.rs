@@ -274,11 +274,10 @@ async fn a_second_verification_reads_nothing_old() {
         (second.events, second.events_before, second.streams),
         (2, 5, 3)
     );
-    // The first look is at the log's first event alone: is it the same log?
-    assert_eq!(
-        *now.examined.lock().unwrap(),
-        [Position::NONE, Position::new(5)]
-    );
+    // The first looks are at one event each: is it the same log, and does what was verified last
+    // stand where it stood?
+    let looks = [0, 4, 5].map(Position::new);
+    assert_eq!(*now.examined.lock().unwrap(), looks);
 
     let third = verify(log, second.heads).await;
     assert_eq!((third.events, third.events_before), (0, 7));
@@ -498,6 +497,45 @@ async fn what_is_appended_meanwhile_is_no_fault() {
         writer.await.unwrap();
         assert_eq!((heads.events(), heads.streams()), (603, 8));
     }
+}
+
+#[tokio::test]
+async fn heads_of_the_same_history_in_another_store_are_compared_and_then_those_of_that_store() {
+    let (log, here) = history("abaab").await;
+    // The same history elsewhere, with gaps between positions, as on NATS.
+    let mut there = here.clone();
+    for index in 0..there.found.len() {
+        let event = at(&mut there, index);
+        event.position = Position::new(event.position.get() * 2);
+        let (stream, position) = (event.stream.clone(), event.position);
+        there.heads.get_mut(&stream).unwrap().position = position;
+    }
+    let there = verify(meddled(&log, there), VerifiedHeads::default()).await;
+    assert_eq!(
+        (shown(&there), there.heads.position()),
+        (vec![], Position::new(10))
+    );
+
+    let moved = verify(log.clone(), there.heads.clone()).await;
+    assert_eq!(
+        (shown(&moved), moved.events, moved.events_before),
+        (vec![], 5, 0)
+    );
+    append(&*log, "abc").await;
+    let next = verify(log.clone(), moved.heads).await;
+    assert_eq!(
+        (shown(&next), next.events, next.events_before),
+        (vec![], 3, 5)
+    );
+
+    // What was cut before it was moved shows.
+    let mut cut = here;
+    cut.found.truncate(4);
+    let last = at(&mut cut, 1).clone();
+    let head = cut.heads.get_mut(&id("b")).unwrap();
+    (head.version, head.position, head.cid) = (last.version, last.position, last.cid);
+    let cut = verify(meddled(&log, cut), there.heads).await;
+    assert_eq!(shown(&cut), ["cut sales.order.b 2"]);
 }
 
 /// One thing that somebody does to what is stored.

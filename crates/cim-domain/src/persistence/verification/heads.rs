@@ -5,7 +5,7 @@
 //! ```text
 //! cim-verified-heads 1
 //! first bafyrei…                      the log's first event; `-` where it had none
-//! position 967                        everything up to here was verified
+//! position 967 bafyrei…               everything up to here was verified, and what stands here
 //! events 967                          so many events
 //! sales.order.7 3 41 bafyrei…         a stream, its version, that event's position and CID
 //! …                                   sorted by the streams' names
@@ -30,6 +30,7 @@ const MOST_LINE_BYTES: u64 = 512;
 pub struct VerifiedHeads {
     first: Option<EventCid>,
     position: Position,
+    last: Option<EventCid>,
     events: u64,
     heads: BTreeMap<StreamId, VerifiedHead>,
 }
@@ -70,6 +71,9 @@ pub enum HeadsFileError {
         /// What it should be.
         expected: &'static str,
     },
+    /// It is something else altogether.
+    #[error("the file does not hold verified heads")]
+    Other,
     /// The lines are not the ones that the last line was made for.
     #[error("the verified heads were changed or cut: their last line does not fit the others")]
     Digest,
@@ -85,6 +89,12 @@ impl VerifiedHeads {
     /// were.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The CID of the event at [`position`](Self::position). Positions belong to one store: where
+    /// another event stands there, it is another one, or its log was cut and went on.
+    pub fn last(&self) -> Option<EventCid> {
+        self.last
     }
 
     /// The CID of the log's first event, by which a log is told from another one.
@@ -111,10 +121,18 @@ impl VerifiedHeads {
         self.heads.insert(stream, head);
     }
 
-    pub(super) fn reach(&mut self, first: Option<EventCid>, position: Position, events: u64) {
-        self.first = first.or(self.first);
-        self.position = self.position.max(position);
+    /// Takes the log for verified up to an event.
+    pub(super) fn reach(&mut self, reached: Option<(Position, EventCid)>, events: u64) {
+        (self.position, self.last) = match reached {
+            Some((position, cid)) => (position, Some(cid)),
+            None => (Position::NONE, None),
+        };
         self.events = events;
+    }
+
+    /// The log begins with this event.
+    pub(super) fn begin(&mut self, first: Option<EventCid>) {
+        self.first = first.or(self.first);
     }
 
     /// Writes it as text.
@@ -138,7 +156,10 @@ impl VerifiedHeads {
             None => "first -".to_owned(),
         };
         write(&mut line, out)?;
-        line = format!("position {}", self.position);
+        line = match &self.last {
+            Some(last) => format!("position {} {last}", self.position),
+            None => "position 0".to_owned(),
+        };
         write(&mut line, out)?;
         line = format!("events {}", self.events);
         write(&mut line, out)?;
@@ -165,8 +186,10 @@ impl VerifiedHeads {
             number: 0,
             line: Vec::new(),
         };
-        lines.expect("the title `cim-verified-heads 1`", |line| {
-            (line == TITLE).then_some(())
+        let titled = lines.expect(TITLE, |line| (line == TITLE).then_some(()));
+        titled.map_err(|error| match error {
+            HeadsFileError::Line { .. } => HeadsFileError::Other,
+            error => error,
         })?;
         let first = lines.expect("`first` and a CID or `-`", |line| {
             match line.strip_prefix("first ")? {
@@ -175,7 +198,17 @@ impl VerifiedHeads {
             }
         })?;
         let number = |line: &str, name: &str| line.strip_prefix(name)?.parse::<u64>().ok();
-        let position = lines.expect("`position` and a number", |line| number(line, "position "))?;
+        let reached = lines.expect("`position`, a number and a CID, or `position 0`", |line| {
+            if line == "position 0" {
+                return Some(None);
+            }
+            let (position, last) = line.strip_prefix("position ")?.split_once(' ')?;
+            let position = position.parse().ok().filter(|position| *position > 0)?;
+            Some(Some((
+                Position::new(position),
+                last.parse::<EventCid>().ok()?,
+            )))
+        })?;
         let events = lines.expect("`events` and a number", |line| number(line, "events "))?;
         let mut heads = BTreeMap::new();
         loop {
@@ -214,7 +247,8 @@ impl VerifiedHeads {
         }
         Ok(Self {
             first,
-            position: Position::new(position),
+            position: reached.map_or(Position::NONE, |(position, _)| position),
+            last: reached.map(|(_, last)| last),
             events,
             heads,
         })
@@ -271,7 +305,8 @@ mod tests {
                 },
             );
         }
-        heads.reach(Some(EventCid::of(b"first")), Position::new(77), 1_000_004);
+        heads.begin(Some(EventCid::of(b"first")));
+        heads.reach(Some((Position::new(77), EventCid::of(b"last"))), 1_000_004);
         heads
     }
 
@@ -293,12 +328,12 @@ mod tests {
         expect_test::expect![[r#"
             cim-verified-heads 1
             first bafyreifhsn5wjogkuwhqg4q3w25m6xdyzmrv727a44frxbgntfkbiynary
-            position 77
+            position 77 bafyreibvi7frckwejcnpemimaytm3otpgcl2flk2hnbn3u5vtr3mpidzum
             events 1000004
             sales.order.=C3=A4 1000000 1000070 bafyreigoy6knr5riu4gqmt2hr33ushvkhaw7nij7dm4dw6izzxohvvncla
             sales.order.a 1 71 bafyreigks6arfsq3xxfpvqrrwonchxcnu6do76auprhhfomao6c273sixm
             sales.order.b 3 73 bafyreib6epubmabzlffdhckpmvsodmjuro6xuaei2qwevs3t52xnlhaatu
-            sha256 e8f9666736993021910f9f7d4f415085980ff3b3a7a576269da8244ed796a9b2
+            sha256 efbf58146a0d436a02b39b76966911ac0356b8ab6388d30a203a59d09e1f2ce8
         "#]]
         .assert_eq(&text(&sample()));
     }
@@ -322,6 +357,6 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_refused_and_not_read_to_its_end() {
         let error = VerifiedHeads::read(io::BufReader::new(io::repeat(b'x'))).unwrap_err();
-        assert!(matches!(error, HeadsFileError::Line { line: 1, .. }));
+        assert!(matches!(error, HeadsFileError::Other));
     }
 }

@@ -94,7 +94,8 @@ impl Verifier {
     }
 
     /// Goes on from what was verified before: what it covers is not read again, but must still be
-    /// what the history goes on from.
+    /// what the history goes on from. Where another event stands at its position than then, as in a
+    /// store that the history was moved to, everything is read and compared with it.
     ///
     /// What was altered in the meantime behind the verified heads, without touching any event after
     /// them, is found by a whole verification only.
@@ -151,6 +152,8 @@ impl Verifier {
         let stats = self.log.stats(ctx).await?;
         let first = self.first_event(ctx, &stats).await?;
         let (other_log, other) = self.meet(first);
+        // Positions that are not those of this store lead nowhere.
+        self.reads_all |= !self.is_anchored(ctx, &stats).await?;
         let (events_before, known_through) = if self.reads_all {
             (0, Position::NONE)
         } else {
@@ -165,6 +168,8 @@ impl Verifier {
             Vec::new()
         };
         let known = std::mem::take(&mut self.known);
+        let before = known.last().map(|last| (known.position(), last));
+        let before = before.filter(|_| !self.reads_all);
         let mut chains = Chains::new(known, None, begin, &stats);
         if self.reads_all {
             chains.link_all();
@@ -185,13 +190,14 @@ impl Verifier {
             None => list(&self.log, ctx, &StreamPattern::all()).await?,
         };
         let streams = listing.heads.len().max(chains.chains.len()) as u64;
-        let (events, reached) = (chains.events, chains.order.position.max(begin));
+        let (events, reached) = (chains.events, chains.order.last.or(before));
         let (mut faults, mut heads) = chains.finish(&listing);
         faults.extend(unlisted);
         faults.extend(other);
         add_unseen(&mut faults, walked);
         if faults.is_empty() {
-            heads.reach(first, reached, events_before + events);
+            heads.begin(first);
+            heads.reach(reached, events_before + events);
         }
         Ok(Verification {
             streams,
@@ -274,7 +280,7 @@ impl Verifier {
             faults.extend(unexplained.into_values());
         }
         faults.sort_by(|one, other| one.stream.cmp(&other.stream));
-        verified.reach(first, Position::NONE, verified.events());
+        verified.begin(first);
         Ok(Verification {
             streams,
             events,
@@ -298,6 +304,25 @@ impl Verifier {
         Ok(match found.try_next().await? {
             Some(Examined::Event(event)) => Some(event.cid),
             _ => None,
+        })
+    }
+
+    /// Whether what was verified last stands where it stood.
+    async fn is_anchored(&self, ctx: &Context, stats: &LogStats) -> Result<bool, EventLogError> {
+        let position = self.known.position();
+        if position == Position::NONE {
+            return Ok(self.known.streams() == 0);
+        }
+        if position <= stats.truncated_through {
+            return Ok(true);
+        }
+        let before = Position::new(position.get() - 1);
+        let mut found = self.log.examine(ctx, before).await?;
+        Ok(match found.try_next().await? {
+            Some(Examined::Event(event)) => {
+                event.position == position && Some(event.cid) == self.known.last()
+            }
+            _ => false,
         })
     }
 
