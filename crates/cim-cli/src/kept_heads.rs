@@ -112,11 +112,8 @@ impl KeptHeads {
             let mut new = self.0.clone().into_os_string();
             new.push(format!(".{}.new", std::process::id()));
             let new = PathBuf::from(new);
-            let mut out = BufWriter::new(File::create(&new)?);
-            heads.write(&mut out)?;
-            out.flush()?;
-            out.get_ref().sync_all()?;
-            fs::rename(&new, &self.0).inspect_err(|_| {
+            let whole = write_whole(&new, heads).and_then(|()| fs::rename(&new, &self.0));
+            whole.inspect_err(|_| {
                 let _ = fs::remove_file(&new); // it is of no use
             })
         };
@@ -133,4 +130,12 @@ impl KeptHeads {
             KeptHeadsError::File { done, path, source },
         )
     }
+}
+
+/// Writes heads into a new file, and flushes it to disk.
+fn write_whole(path: &Path, heads: &VerifiedHeads) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    heads.write(&mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()
 }

@@ -133,17 +133,20 @@ impl VerifyArgs {
             return Err(Failure::new(ExitCode::NotFound, error)
                 .with_hint("`cim streams` lists the streams of the store"));
         }
+        let shown = show(ui, &done, kept.as_ref());
         if done.other_log {
             ui.notice("if the store was made anew on purpose: `cim verify --anew`");
         }
-        if let Some(kept) = kept.as_ref().filter(|_| done.is_sound()) {
+        shown?;
+        // What was found is said before anything can go wrong with keeping it.
+        if let Some(kept) = &kept {
             kept.write(&done.heads)?;
             if begins {
                 let path = kept.path().display();
                 ui.notice(format_args!("what was verified is kept in {path}"));
             }
         }
-        show(ui, &done, kept.as_ref())
+        Ok(())
     }
 
     /// Where what was verified is kept.

@@ -278,6 +278,12 @@ async fn a_second_verification_reads_nothing_old() {
     // stand where it stood?
     let looks = [0, 4, 5].map(Position::new);
     assert_eq!(*now.examined.lock().unwrap(), looks);
+    // The first looks are at the log's first event alone, and at the last one that was verified: is
+    // it the same log, and does it stand where it stood?
+    assert_eq!(
+        *now.examined.lock().unwrap(),
+        [Position::NONE, Position::new(4), Position::new(5)]
+    );
 
     let third = verify(log, second.heads).await;
     assert_eq!((third.events, third.events_before), (0, 7));
@@ -448,6 +454,181 @@ async fn what_a_truncation_left_verifies_from_the_beginning_and_from_what_is_kno
     assert_eq!((shown(&fresh), fresh.events), (Vec::new(), 4));
     let since = verify(log, known).await;
     assert_eq!((shown(&since), since.events), (Vec::new(), 2));
+}
+
+/// Moves every event, and where the heads say that it is.
+fn move_by(stored: &mut Stored, places: u64) {
+    let moved = |position: Position| Position::new(position.get() + places);
+    for index in 0..stored.found.len() {
+        let event = at(stored, index);
+        event.position = moved(event.position);
+    }
+    for head in stored.heads.values_mut() {
+        head.position = moved(head.position);
+    }
+}
+
+#[tokio::test]
+async fn the_same_history_at_other_positions_is_compared_by_version() {
+    // As an import stores it where commits leave marks.
+    let (log, stored) = history("abaab").await;
+    let first = verify(log.clone(), VerifiedHeads::default()).await;
+    let mut copy = stored.clone();
+    move_by(&mut copy, 3);
+    let copied = verify(meddled(&log, copy.clone()), first.heads.clone()).await;
+    assert_eq!((shown(&copied), copied.events), (vec![], 5));
+    assert_eq!(copied.heads.position(), Position::new(8));
+
+    // And back: positions that are not reached again yet don't hide what is new.
+    let back = verify(log.clone(), copied.heads).await;
+    assert_eq!((shown(&back), back.events), (vec![], 5));
+    append(&*log, "a").await;
+    let grown = verify(log.clone(), back.heads).await;
+    assert_eq!((shown(&grown), grown.events), (vec![], 1));
+
+    // Another history is found there as well.
+    let last = place(&copy, "b", 2);
+    forge(at(&mut copy, last), b"9", None);
+    copy.heads.get_mut(&id("b")).unwrap().cid = at(&mut copy, last).cid;
+    let forged = verify(meddled(&log, copy), first.heads).await;
+    assert_eq!(shown(&forged), ["forked sales.order.b 2"]);
+}
+
+#[tokio::test]
+async fn another_order_between_streams_than_the_verified_one_is_found() {
+    let (log, stored) = history("abcab").await;
+    let known = verify(log.clone(), VerifiedHeads::default()).await.heads;
+    // c 1 and a 2 change places, so every chain is what it was.
+    let mut other = stored;
+    other.found.swap(2, 3);
+    renumber(&mut other);
+    for index in [2, 3] {
+        let event = at(&mut other, index).clone();
+        other.heads.get_mut(&event.stream).unwrap().position = event.position;
+    }
+    let other = meddled(&log, other);
+    let fresh = verify(other.clone(), VerifiedHeads::default()).await;
+    assert_eq!(shown(&fresh), Vec::<String>::new());
+    let moved = ["order sales.order.a 2", "order sales.order.c 1"];
+    assert_eq!(shown(&verify(other.clone(), known.clone()).await), moved);
+    let whole = Verifier::new(other)
+        .since(known)
+        .with_workers(1)
+        .reading_all();
+    let whole = whole.verify(&Context::new(), |_| ()).await.unwrap();
+    assert_eq!(shown(&whole), moved);
+}
+
+#[tokio::test]
+async fn a_first_event_that_is_gone_shows_also_where_only_what_is_new_would_be_read() {
+    let faults = found_since("abaab", |stored| {
+        stored.found[0] = Examined::Damage(Damage {
+            position: Some(Position::new(1)),
+            stream: None,
+            version: None,
+            missing: true,
+            message: "there is no event".to_owned(),
+        });
+    });
+    assert_eq!(faults.await, ["removed sales.order.a 1"]);
+}
+
+/// Truncates the log up to a position.
+async fn truncate(log: &dyn EventLog, through: u64) {
+    let ctx = Context::new();
+    let mut digester = ArchiveDigester::new();
+    let until = LogQuery::all().limit(through);
+    let events = log.read_log(&ctx, until).await.unwrap();
+    let events: Vec<_> = events.try_collect().await.unwrap();
+    events.iter().for_each(|event| digester.push(event));
+    let truncation = Truncation {
+        through: Position::new(through),
+        archived: digester.finish(),
+    };
+    log.truncate(&ctx, truncation).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_truncation_hides_no_other_history_from_those_who_know_the_one_before() {
+    // Everything up to position 5 is truncated; what is left are c 1, a 4 and b 3.
+    let found = async |streams: &str, since: &str, meddle: fn(&mut Stored)| {
+        let (log, _) = history(since).await;
+        let known = verify(log.clone(), VerifiedHeads::default()).await.heads;
+        append(&*log, &streams[since.len()..]).await;
+        truncate(&*log, 5).await;
+        let mut stored = stored(&*log).await;
+        meddle(&mut stored);
+        let log = meddled(&log, stored);
+        let mut faults = Vec::new();
+        for whole in [false, true] {
+            let verifier = Verifier::new(log.clone())
+                .since(known.clone())
+                .with_workers(1);
+            let verifier = if whole {
+                verifier.reading_all()
+            } else {
+                verifier
+            };
+            let verification = verifier.verify(&Context::new(), |_| ()).await.unwrap();
+            faults.push(shown(&verification));
+        }
+        let streams = Verifier::new(log)
+            .since(known)
+            .with_workers(1)
+            .reading_all();
+        let pattern = StreamPattern::all();
+        let streams = streams
+            .verify_streams(&Context::new(), &pattern, |_| ())
+            .await;
+        faults.push(shown(&streams.unwrap()));
+        <[Vec<String>; 3]>::try_from(faults).unwrap()
+    };
+    let nothing = found("abaabcab", "abaab", |_| ()).await;
+    assert_eq!(nothing, [const { Vec::<String>::new() }; 3]);
+    // The event that is left follows another one than the one that was verified.
+    let rewritten = found("abaabcab", "abaab", |stored| {
+        let next = place(stored, "a", 4);
+        forge(at(stored, next), b"9", Some(EventCid::of(b"other")));
+        let cid = at(stored, next).cid;
+        stored.heads.get_mut(&id("a")).unwrap().cid = cid;
+    });
+    // Streams are read by the memory's own index, where nobody has meddled with the event.
+    let [new, whole, _] = rewritten.await;
+    assert_eq!([new, whole], [["forked sales.order.a 4"]; 2]);
+    // A stream without events is not there any more, or its head is another one.
+    let gone = found("abaab", "abaab", |stored| {
+        drop(stored.heads.remove(&id("b")))
+    });
+    assert_eq!(gone.await, [["cut sales.order.b 1"]; 3]);
+    let other = found("abaab", "abaab", |stored| {
+        stored.heads.get_mut(&id("b")).unwrap().cid = EventCid::of(b"other");
+    });
+    assert_eq!(other.await, [["forked sales.order.b 2"]; 3]);
+}
+
+#[tokio::test]
+async fn what_was_verified_behind_a_truncation_must_still_be_there() {
+    // a 3, at position 6, was verified, and is not truncated.
+    let (log, _) = history("abbcca").await;
+    append(&*log, "b").await;
+    append(&*log, "a").await;
+    append(&*log, "a").await;
+    let known = verify(log.clone(), VerifiedHeads::default()).await.heads;
+    append(&*log, "a").await;
+    truncate(&*log, 5).await;
+    let mut stored = stored(&*log).await;
+    // Everything of `a` but the last event goes, and others take the places.
+    stored.found.retain(|found| match found {
+        Examined::Event(event) => event.stream != id("a") || event.version.get() == 5,
+        Examined::Damage(_) => true,
+    });
+    let last = place(&stored, "a", 5);
+    forge(at(&mut stored, last), b"9", Some(EventCid::of(b"other")));
+    stored.heads.get_mut(&id("a")).unwrap().cid = at(&mut stored, last).cid;
+    let verifier = Verifier::new(meddled(&log, stored)).since(known);
+    let whole = verifier.with_workers(1).reading_all();
+    let whole = whole.verify(&Context::new(), |_| ()).await.unwrap();
+    assert_eq!(shown(&whole), ["removed sales.order.a 4"]);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub(super) struct Chains {
     only: Option<HashSet<StreamId>>,
     /// Whether every event is linked, also those that were verified before.
     pub(super) links_all: bool,
+    /// Whether what was verified before must stand at the positions that it had then.
+    pub(super) same_places: bool,
     /// Events at positions up to here are truncated.
     pub(super) truncated_through: Position,
     /// The last position that was stored before the examination began.
@@ -41,6 +43,8 @@ pub(super) struct Chain {
     pub(super) head: Option<ChainHead>,
     /// What was verified before.
     known: Option<Box<VerifiedHead>>,
+    /// Whether that must stand at the position that it had then.
+    same_places: bool,
     /// Events up to this position were verified before and are not linked again.
     passed_through: Position,
     /// The position of the last event that was verified.
@@ -82,6 +86,7 @@ impl Chains {
             known,
             only,
             links_all: false,
+            same_places: false,
             truncated_through: stats.truncated_through,
             end: stats.last,
             order: LogOrder::after(after),
@@ -134,7 +139,9 @@ impl Chains {
             return;
         }
         let mut chain = self.begin(&event.stream, event);
-        chain.push(event);
+        if chain.fault.is_none() {
+            chain.push(event);
+        }
         self.chains.insert(event.stream.clone(), chain);
     }
 
@@ -154,9 +161,45 @@ impl Chains {
                 version: version - 1,
                 cid: *previous,
             };
+            chain.fault = self.compare_truncated(&chain, first, before).map(Box::new);
             chain.head = Some(before);
         }
         chain
+    }
+
+    /// What is wrong where a chain begins after `before`, which was truncated: what was verified
+    /// before must be truncated as well, and be what the first event that is left follows.
+    fn compare_truncated(
+        &self,
+        chain: &Chain,
+        first: &HashedEvent,
+        before: ChainHead,
+    ) -> Option<Fault> {
+        let known = chain.known.as_deref()?;
+        if known.version > before.version {
+            return None;
+        }
+        let (kind, version, message) = if known.position > self.truncated_through {
+            let message = format!(
+                "version {} comes first, but {} at position {} was verified before and is behind \
+                 everything that was truncated",
+                first.version, known.cid, known.position
+            );
+            let version = Version::new(known.version);
+            (VerificationFaultKind::Removed, version, message)
+        } else if known.version == before.version && known.cid != before.cid {
+            let message = format!(
+                "it follows {}, but {} was verified before",
+                before.cid, known.cid
+            );
+            (VerificationFaultKind::Forked, first.version, message)
+        } else {
+            return None;
+        };
+        let at = Some(first.position);
+        let fault = VerificationFault::of(&first.stream, version, at, kind, message);
+        let missing = None;
+        Some(Fault { fault, missing })
     }
 
     /// A chain that goes on from what is known of it.
@@ -166,6 +209,7 @@ impl Chains {
         Chain {
             head: from.map(|head| head.chain()),
             known: known.map(Box::new),
+            same_places: self.same_places,
             passed_through: from.map_or(Position::NONE, |head| head.position),
             last: from.map_or(Position::NONE, |head| head.position),
             grew: false,
@@ -251,14 +295,19 @@ impl Chain {
     /// Where an event stands in the place of the one that was verified before.
     fn compare_known(&self, event: &HashedEvent) -> Option<Fault> {
         let known = self.known.as_deref()?;
-        if known.version != event.version.get() || known.cid == event.cid {
+        if known.version != event.version.get() {
             return None;
         }
-        let (stream, position) = (&event.stream, event.position);
-        Some(Fault {
-            fault: VerificationFault::of_replaced(stream, position, known, event.cid),
-            missing: None,
-        })
+        let (stream, at) = (&event.stream, event.position);
+        let fault = if known.cid != event.cid {
+            VerificationFault::of_replaced(stream, at, known, event.cid)
+        } else if self.same_places && known.position != at {
+            VerificationFault::of_moved(stream, at, known)
+        } else {
+            return None;
+        };
+        let missing = None;
+        Some(Fault { fault, missing })
     }
 
     fn link(&mut self, event: &HashedEvent, block: &SoundBlock) -> Option<Fault> {

@@ -108,7 +108,8 @@ impl Chains {
             .map(|head| head.position)
             .max(known.map(|known| known.position));
         if reached.is_none() && end.is_some_and(|end| end <= self.truncated_through) {
-            return None; // every event of it is truncated
+            // Every event of it is truncated: its head is what is left of it.
+            return VerificationFault::of_truncated(stream, &known?, listed);
         }
         let missing = |end: Position| Missing {
             version: version + 1,
@@ -168,7 +169,12 @@ impl Chains {
         }
         let reached = reached.filter(|reached| reached.version == listed.version.get())?;
         if reached.cid == listed.cid {
-            return None;
+            let is_moved = |known: &VerifiedHead| {
+                known.version == version
+                    && ![known.position, Position::NONE].contains(&listed.position)
+            };
+            let moved = known.filter(|known| self.same_places && !read && is_moved(known))?;
+            return Some(VerificationFault::of_moved(stream, listed.position, &moved));
         }
         let (kind, whose) = match read {
             true => (VerificationFaultKind::Index, "the event itself is"),

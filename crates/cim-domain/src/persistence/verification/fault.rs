@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cim_ipld::{ChainFault, ChainFaultKind};
-use cim_store::{EventCid, Position, StreamId, Version};
+use cim_store::{EventCid, Head, Position, StreamId, Version};
 
 use super::heads::VerifiedHead;
 
@@ -45,7 +45,7 @@ pub enum VerificationFaultKind {
     Misfiled,
     /// A place in the log where nothing can be read, and which no stream claims.
     Damaged,
-    /// Positions or times of the log go back.
+    /// Positions or times of the log go back, or an event stands elsewhere than it was verified.
     Order,
     /// A commit is not whole.
     Commit,
@@ -132,6 +132,35 @@ impl VerificationFault {
         Self::of(stream, version, None, VerificationFaultKind::Cut, message)
     }
 
+    /// Of a stream whose events are all truncated, where its head does not fit what was verified.
+    pub(super) fn of_truncated(
+        stream: &StreamId,
+        known: &VerifiedHead,
+        listed: Option<&Head>,
+    ) -> Option<Self> {
+        let Some(listed) = listed else {
+            return Some(Self::of_gone(stream, known));
+        };
+        let ends = listed.version.get();
+        if ends < known.version {
+            return Some(Self::of_shorter(stream, known, ends));
+        }
+        (ends == known.version && listed.cid != known.cid).then(|| {
+            let message = format!(
+                "the head names {}, but what was verified before was {}",
+                listed.cid, known.cid
+            );
+            let at = Some(listed.position);
+            Self::of(
+                stream,
+                listed.version,
+                at,
+                VerificationFaultKind::Forked,
+                message,
+            )
+        })
+    }
+
     /// Of an event in the place of one that was verified.
     pub(super) fn of_replaced(
         stream: &StreamId,
@@ -141,6 +170,17 @@ impl VerificationFault {
     ) -> Self {
         let message = format!("the event is {cid}, but {} was verified before", known.cid);
         let (version, kind) = (Version::new(known.version), VerificationFaultKind::Forked);
+        Self::of(stream, version, Some(position), kind, message)
+    }
+
+    /// Of an event that was verified, and stands elsewhere in the log now.
+    pub(super) fn of_moved(stream: &StreamId, position: Position, known: &VerifiedHead) -> Self {
+        let message = format!(
+            "the event stood at position {} when it was verified before: the order between streams \
+             was changed",
+            known.position
+        );
+        let (version, kind) = (Version::new(known.version), VerificationFaultKind::Order);
         Self::of(stream, version, Some(position), kind, message)
     }
 

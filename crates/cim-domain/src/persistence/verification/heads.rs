@@ -5,7 +5,7 @@
 //! ```text
 //! cim-verified-heads 1
 //! first bafyrei…                      the log's first event; `-` where it had none
-//! position 967 bafyrei…               everything up to here was verified, and what stands here
+//! position 967                        everything up to here was verified
 //! events 967                          so many events
 //! sales.order.7 3 41 bafyrei…         a stream, its version, that event's position and CID
 //! …                                   sorted by the streams' names
@@ -30,7 +30,6 @@ const MOST_LINE_BYTES: u64 = 512;
 pub struct VerifiedHeads {
     first: Option<EventCid>,
     position: Position,
-    last: Option<EventCid>,
     events: u64,
     heads: BTreeMap<StreamId, VerifiedHead>,
 }
@@ -91,12 +90,6 @@ impl VerifiedHeads {
         self.position
     }
 
-    /// The CID of the event at [`position`](Self::position). Positions belong to one store: where
-    /// another event stands there, it is another one, or its log was cut and went on.
-    pub fn last(&self) -> Option<EventCid> {
-        self.last
-    }
-
     /// The CID of the log's first event, by which a log is told from another one.
     pub fn first(&self) -> Option<EventCid> {
         self.first
@@ -121,12 +114,9 @@ impl VerifiedHeads {
         self.heads.insert(stream, head);
     }
 
-    /// Takes the log for verified up to an event.
-    pub(super) fn reach(&mut self, reached: Option<(Position, EventCid)>, events: u64) {
-        (self.position, self.last) = match reached {
-            Some((position, cid)) => (position, Some(cid)),
-            None => (Position::NONE, None),
-        };
+    /// Takes the log for verified up to a position.
+    pub(super) fn reach(&mut self, position: Position, events: u64) {
+        self.position = position;
         self.events = events;
     }
 
@@ -156,10 +146,7 @@ impl VerifiedHeads {
             None => "first -".to_owned(),
         };
         write(&mut line, out)?;
-        line = match &self.last {
-            Some(last) => format!("position {} {last}", self.position),
-            None => "position 0".to_owned(),
-        };
+        line = format!("position {}", self.position);
         write(&mut line, out)?;
         line = format!("events {}", self.events);
         write(&mut line, out)?;
@@ -198,17 +185,7 @@ impl VerifiedHeads {
             }
         })?;
         let number = |line: &str, name: &str| line.strip_prefix(name)?.parse::<u64>().ok();
-        let reached = lines.expect("`position`, a number and a CID, or `position 0`", |line| {
-            if line == "position 0" {
-                return Some(None);
-            }
-            let (position, last) = line.strip_prefix("position ")?.split_once(' ')?;
-            let position = position.parse().ok().filter(|position| *position > 0)?;
-            Some(Some((
-                Position::new(position),
-                last.parse::<EventCid>().ok()?,
-            )))
-        })?;
+        let position = lines.expect("`position` and a number", |line| number(line, "position "))?;
         let events = lines.expect("`events` and a number", |line| number(line, "events "))?;
         let mut heads = BTreeMap::new();
         loop {
@@ -247,8 +224,7 @@ impl VerifiedHeads {
         }
         Ok(Self {
             first,
-            position: reached.map_or(Position::NONE, |(position, _)| position),
-            last: reached.map(|(_, last)| last),
+            position: Position::new(position),
             events,
             heads,
         })
@@ -306,7 +282,7 @@ mod tests {
             );
         }
         heads.begin(Some(EventCid::of(b"first")));
-        heads.reach(Some((Position::new(77), EventCid::of(b"last"))), 1_000_004);
+        heads.reach(Position::new(77), 1_000_004);
         heads
     }
 
@@ -328,12 +304,12 @@ mod tests {
         expect_test::expect![[r#"
             cim-verified-heads 1
             first bafyreifhsn5wjogkuwhqg4q3w25m6xdyzmrv727a44frxbgntfkbiynary
-            position 77 bafyreibvi7frckwejcnpemimaytm3otpgcl2flk2hnbn3u5vtr3mpidzum
+            position 77
             events 1000004
             sales.order.=C3=A4 1000000 1000070 bafyreigoy6knr5riu4gqmt2hr33ushvkhaw7nij7dm4dw6izzxohvvncla
             sales.order.a 1 71 bafyreigks6arfsq3xxfpvqrrwonchxcnu6do76auprhhfomao6c273sixm
             sales.order.b 3 73 bafyreib6epubmabzlffdhckpmvsodmjuro6xuaei2qwevs3t52xnlhaatu
-            sha256 efbf58146a0d436a02b39b76966911ac0356b8ab6388d30a203a59d09e1f2ce8
+            sha256 e8f9666736993021910f9f7d4f415085980ff3b3a7a576269da8244ed796a9b2
         "#]]
         .assert_eq(&text(&sample()));
     }

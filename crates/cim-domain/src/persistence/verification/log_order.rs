@@ -1,6 +1,6 @@
 //! What must hold from one event of the log to the next, whichever streams they belong to.
 
-use cim_store::{CommitId, EventCid, Position, Timestamp};
+use cim_store::{CommitId, Position, Timestamp};
 
 use super::fault::{VerificationFault, VerificationFaultKind};
 use super::hashing::{BlockFinding, HashedEvent};
@@ -13,8 +13,6 @@ const MOST_FAULTS: usize = 100;
 pub(super) struct LogOrder {
     /// The last position that was seen.
     pub(super) position: Position,
-    /// The last event, and where it stands.
-    pub(super) last: Option<(Position, EventCid)>,
     stored_at: Option<Timestamp>,
     /// The commit that is being read: its id, the index that comes next, and its count.
     open: Option<([u8; 16], u32, u32)>,
@@ -49,7 +47,6 @@ impl LogOrder {
             self.fault(event, VerificationFaultKind::Order, message);
         }
         self.position = event.position;
-        self.last = Some((event.position, event.cid));
         self.stored_at = Some(event.stored_at);
         let BlockFinding::Sound(block) = &event.block else {
             self.lost();

@@ -104,6 +104,9 @@ impl Walk {
         let mut events = match log.read_stream(ctx, &self.stream, range(from)).await {
             Err(error) if error.fault() == Some(Fault::NotFound) => {
                 let Some(first) = first_after_truncation(log, ctx, listed).await? else {
+                    self.fault = self.known.and_then(|known| {
+                        VerificationFault::of_truncated(&self.stream, &known, Some(listed))
+                    });
                     self.head = Some(ChainHead {
                         version: listed.version.get(),
                         cid: listed.cid,
@@ -115,6 +118,20 @@ impl Walk {
                     version: from.get() - 1,
                     cid,
                 });
+                let known = self.known.map(|known| known.chain());
+                let rival = known.zip(self.head).filter(|(known, before)| {
+                    known.version == before.version && known.cid != before.cid
+                });
+                if let Some((known, before)) = rival {
+                    let message = format!(
+                        "it follows {}, but {} was verified before",
+                        before.cid, known.cid
+                    );
+                    let (kind, at) = (VerificationFaultKind::Forked, Some(first.position));
+                    let fault = VerificationFault::of(&self.stream, from, at, kind, message);
+                    self.fault = Some(fault);
+                    return Ok(());
+                }
                 log.read_stream(ctx, &self.stream, range(from)).await?
             }
             events => events?,

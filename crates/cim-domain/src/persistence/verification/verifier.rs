@@ -152,8 +152,8 @@ impl Verifier {
         let stats = self.log.stats(ctx).await?;
         let first = self.first_event(ctx, &stats).await?;
         let (other_log, other) = self.meet(first);
-        // Positions that are not those of this store lead nowhere.
-        self.reads_all |= !self.is_anchored(ctx, &stats).await?;
+        let stands = self.stands(ctx, &stats, first).await?;
+        self.reads_all |= !stands;
         let (events_before, known_through) = if self.reads_all {
             (0, Position::NONE)
         } else {
@@ -168,9 +168,8 @@ impl Verifier {
             Vec::new()
         };
         let known = std::mem::take(&mut self.known);
-        let before = known.last().map(|last| (known.position(), last));
-        let before = before.filter(|_| !self.reads_all);
         let mut chains = Chains::new(known, None, begin, &stats);
+        chains.same_places = stands;
         if self.reads_all {
             chains.link_all();
         }
@@ -190,7 +189,7 @@ impl Verifier {
             None => list(&self.log, ctx, &StreamPattern::all()).await?,
         };
         let streams = listing.heads.len().max(chains.chains.len()) as u64;
-        let (events, reached) = (chains.events, chains.order.last.or(before));
+        let (events, reached) = (chains.events, chains.order.position.max(begin));
         let (mut faults, mut heads) = chains.finish(&listing);
         faults.extend(unlisted);
         faults.extend(other);
@@ -307,23 +306,40 @@ impl Verifier {
         })
     }
 
-    /// Whether what was verified last stands where it stood.
-    async fn is_anchored(&self, ctx: &Context, stats: &LogStats) -> Result<bool, EventLogError> {
-        let position = self.known.position();
-        if position == Position::NONE {
-            return Ok(self.known.streams() == 0);
+    /// Whether what was verified last before still stands where it stood. In a copy of the log, or in
+    /// one that was imported again, the same events have other positions, by which nothing can be
+    /// passed over. What is not there any more is found by reading everything, too.
+    async fn stands(
+        &self,
+        ctx: &Context,
+        stats: &LogStats,
+        first: Option<EventCid>,
+    ) -> Result<bool, EventLogError> {
+        let whole = stats.truncated_through == Position::NONE;
+        if whole && first.is_none() && self.known.first().is_some() {
+            return Ok(false);
         }
-        if position <= stats.truncated_through {
-            return Ok(true);
-        }
-        let before = Position::new(position.get() - 1);
-        let mut found = self.log.examine(ctx, before).await?;
-        Ok(match found.try_next().await? {
-            Some(Examined::Event(event)) => {
-                event.position == position && Some(event.cid) == self.known.last()
+        let heads = || self.known.iter().map(|(_, head)| *head);
+        let last = |head: &VerifiedHead| head.position;
+        // A stream that was verified alone since then may stand behind what was verified whole.
+        let covered = heads().filter(|head| head.position <= self.known.position());
+        let covered = covered.max_by_key(last);
+        let beyond = heads()
+            .max_by_key(last)
+            .filter(|head| covered != Some(*head));
+        for head in covered.into_iter().chain(beyond) {
+            if head.position <= stats.truncated_through {
+                continue;
             }
-            _ => false,
-        })
+            let before = Position::new(head.position.get().saturating_sub(1));
+            let mut found = self.log.examine(ctx, before).await?;
+            match found.try_next().await? {
+                Some(Examined::Event(event))
+                    if (event.position, event.cid) == (head.position, head.cid) => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Compares what is known with the log's first event; forgets it where it is of another log.
