@@ -11,7 +11,7 @@ use cim_domain::persistence::car::{
 };
 use cim_ipld::Cid;
 use cim_ipld::car::CarErrorKind;
-use cim_store::Context;
+use cim_store::{Context, Fault};
 use clap::Args;
 use serde::Serialize;
 
@@ -231,6 +231,19 @@ fn failure(error: ImportError, reached: Option<ImportProgress>) -> Failure {
         ),
         ImportError::Mixed { .. } => (ExitCode::Conflict, alone),
         ImportError::Store { source, .. } if source.is_conflict() => (ExitCode::Conflict, alone),
+        // Trying again would end in the same place.
+        ImportError::Store { source, .. }
+            if matches!(
+                source.fault(),
+                Some(Fault::Invalid | Fault::TooLarge { .. })
+            ) =>
+        {
+            (
+                ExitCode::of(source),
+                "no store of this kind takes this event: import a file that `cim export` wrote, \
+                 into a store with the limits of the one that it came from",
+            )
+        }
         ImportError::Store { source, .. } => (ExitCode::of(source), again),
         ImportError::Read(source) => (ExitCode::of(source), again),
         _ => (ExitCode::Failure, again),
@@ -269,5 +282,36 @@ fn of_file(error: &HistoryFileError) -> (ExitCode, &'static str) {
             ExitCode::Integrity,
             "take an undamaged copy of the file, or export again",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_store::{CommitId, EventLogError};
+
+    use super::*;
+
+    fn refused(source: EventLogError) -> Failure {
+        let commit = CommitId::from_bytes([1; 16]);
+        let event = 7;
+        failure(
+            ImportError::Store {
+                event,
+                commit,
+                source,
+            },
+            None,
+        )
+    }
+
+    #[test]
+    fn nobody_is_told_to_repeat_what_can_never_be_stored() {
+        let refused_for_ever = refused(EventLogError::invalid("too deep"));
+        assert_eq!(refused_for_ever.code(), ExitCode::Invalid);
+        let hint = refused_for_ever.hint().unwrap();
+        assert!(!hint.contains("goes on"), "{hint}");
+        let away = refused(EventLogError::unavailable("the server is away"));
+        assert_eq!(away.code(), ExitCode::Unavailable);
+        assert!(away.hint().unwrap().contains("the same command goes on"));
     }
 }
