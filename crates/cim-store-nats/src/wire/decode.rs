@@ -80,7 +80,8 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn collect(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// Refuses a header that stands twice: whoever reads the other one of them reads another event.
+    fn collect(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Wrong> {
         let mut found = Self::default();
         for (name, value) in headers {
             let place = match name {
@@ -107,9 +108,11 @@ impl<'a> Found<'a> {
                 header::BODY => &mut found.body,
                 _ => continue, // the server's own, or somebody's addition
             };
-            *place = Some(value);
+            if place.replace(value).is_some() {
+                return Err(Wrong("a header that stands there twice"));
+            }
         }
-        found
+        Ok(found)
     }
 
     fn time(&self) -> Result<Timestamp, Wrong> {
@@ -222,7 +225,7 @@ fn block_of<'a>(
     place: &EventSubject<'_>,
     filed: &StreamId,
 ) -> Result<(EventCid, Bytes), Wrong> {
-    let found = Found::collect(message.headers);
+    let found = Found::collect(message.headers)?;
     let stream = match found.is_about(filed) {
         Ok(()) => filed.clone(),
         Err(_) => found.stream()?,
@@ -257,7 +260,7 @@ fn decode<'a>(
     message: Arrived<'a, impl Iterator<Item = (&'a str, &'a str)>>,
 ) -> Result<RecordedEvent, Wrong> {
     let place = subjects::parse_event(message.subject).ok_or(Wrong("subject"))?;
-    let found = Found::collect(message.headers);
+    let found = Found::collect(message.headers)?;
     let stream = StreamId::parse(place.stream.to_owned()).map_err(|_| Wrong("subject"))?;
     found.is_about(&stream)?;
     let version: u64 = read(header::STREAM_VERSION, found.version)?;

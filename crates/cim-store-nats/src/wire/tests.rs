@@ -139,6 +139,28 @@ fn every_header_counts() {
 }
 
 #[test]
+fn no_header_of_an_event_stands_twice() {
+    for sent in both_forms() {
+        let (_, headers, _) = &sent;
+        for (name, value) in headers
+            .iter()
+            .filter(|(name, _)| !name.starts_with("Nats-"))
+        {
+            // Others may read the first one, or the last one.
+            for at in [0, headers.len()] {
+                for value in [value, "forged"] {
+                    let mut twice = sent.clone();
+                    twice.1.insert(at, (name.clone(), value.to_owned()));
+                    assert!(receive(&twice).unwrap_err().is_integrity(), "{name}");
+                    let damage = examine(&twice).unwrap_err();
+                    assert!(damage.message.contains("stands there twice"), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_payload_and_the_subject_count() {
     let sent = send(&event(), &order(), &Context::new());
     let mut other = sent.clone();
