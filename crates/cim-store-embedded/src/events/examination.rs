@@ -3,9 +3,11 @@
 //! An event is filed under the stream whose last record its header links to. So an event whose
 //! bytes were altered is handed out under the stream and version that it was stored under. Where
 //! the record that it links to was not seen, the stream is the one that the block names.
+//!
+//! Records that stand elsewhere than they were written are events like any other. That they do is
+//! said once for all that were moved alike, before the first of them.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,8 @@ use cim_store::{
 use futures_util::StreamExt;
 
 use crate::error::EngineError;
+use crate::events::gaps::{Gap, Gaps};
+use crate::events::known_streams::KnownStreams;
 use crate::events::log::EmbeddedLog;
 use crate::events::log_read::{Yielding, find_start, segment_start};
 use crate::events::record::{DIGEST_BYTES, EVENT};
@@ -39,10 +43,16 @@ pub(crate) struct Examiner {
     after: u64,
     /// Whether there may be something before the first event that is handed out.
     passes_over: bool,
-    /// The position of the next event.
+    /// The position of the next event: one more than the highest that was seen.
     expected: u64,
+    /// Positions before that, which were not seen yet.
+    gaps: Gaps,
     /// The last position that there should be.
     until: u64,
+    /// The displaced records at hand.
+    run: Option<Run>,
+    /// The place that the last record says.
+    last_place: Place,
     /// Holes since the last event.
     holes: Vec<Damage>,
     /// What is handed out next.
@@ -50,6 +60,30 @@ pub(crate) struct Examiner {
     over: bool,
     /// What tells that a truncation took files away meanwhile.
     truncation: Option<(Arc<Journal>, Arc<AtomicU64>)>,
+}
+
+/// Records that follow each other and stand as far from their places.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Where the first of them stands.
+    from: Place,
+    /// The place that it was written for.
+    place: Place,
+    told: bool,
+}
+
+impl Run {
+    /// How many bytes behind their places they stand, where both are in one file.
+    fn shift(from: Place, place: Place) -> i64 {
+        i64::from(from.offset()) - i64::from(place.offset())
+    }
+
+    /// Whether a record of this place, which stands at `from`, was moved as they were.
+    fn goes_on(&self, from: Place, place: Place) -> bool {
+        self.from.segment() == from.segment()
+            && self.place.segment() == place.segment()
+            && Self::shift(self.from, self.place) == Self::shift(from, place)
+    }
 }
 
 /// From where to where a log is examined.
@@ -71,7 +105,10 @@ impl Examiner {
             after: extent.after,
             passes_over: extent.after > extent.before,
             expected: extent.after.saturating_add(1),
+            gaps: Gaps::default(),
             until: extent.until,
+            run: None,
+            last_place: Place::NONE,
             holes: Vec::new(),
             ready: VecDeque::new(),
             over: false,
@@ -92,13 +129,12 @@ impl Examiner {
             .iter()
             .filter(|segment| segment.number() <= end.segment())
             .map(|segment| {
-                let last = segment.number() == end.segment();
-                let end = if last {
-                    u64::from(end.offset())
-                } else {
-                    segment.end()
-                };
-                SurveyedFile::of(segment, end)
+                if segment.number() == end.segment() {
+                    // Behind it is what is being written.
+                    let end = u64::from(end.offset());
+                    return SurveyedFile::of(segment, end, end);
+                }
+                SurveyedFile::of(segment, segment.end(), u64::MAX)
             });
         let survey = Survey::new(files.collect(), log.journal.setting.salt, start.place);
         let extent = Extent {
@@ -119,12 +155,30 @@ impl Examiner {
 
     /// The streams whose events were seen, also of those that were passed over.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamId> {
-        self.known.streams.iter().map(|(stream, _)| stream)
+        self.known.streams()
+    }
+
+    /// The place that the record of the last event says, which need not be where it stands.
+    pub(crate) fn last_place(&self) -> Place {
+        self.last_place
     }
 
     fn step(&mut self) -> Option<Result<Examined, EngineError>> {
         match self.survey.next() {
-            Ok(Some(Seen::Record(header, body))) => self.record(&header, body).map(Ok),
+            Ok(Some(Seen::Record(header, body))) => {
+                self.run = None;
+                self.record(&header, body, header.place).map(Ok)
+            }
+            Ok(Some(Seen::Displaced(header, body, at))) => {
+                if !self.run.is_some_and(|run| run.goes_on(at, header.place)) {
+                    self.run = Some(Run {
+                        from: at,
+                        place: header.place,
+                        told: false,
+                    });
+                }
+                self.record(&header, body, at).map(Ok)
+            }
             Ok(Some(Seen::Hole(hole))) => self.hole(hole).err().map(Err),
             Ok(None) => {
                 self.over = true;
@@ -141,17 +195,23 @@ impl Examiner {
         }
     }
 
-    /// What the record is handed out as, unless something comes before it or it is none.
-    fn record(&mut self, header: &Header, body: Range<usize>) -> Option<Examined> {
+    /// What the record that stands at a place is handed out as, unless something comes before it or
+    /// it is none.
+    fn record(&mut self, header: &Header, body: Range<usize>, at: Place) -> Option<Examined> {
         if header.kind == SEAM {
             return None;
         }
-        let found = self.examine(header, body);
+        let found = self.examine(header, body, at);
         if header.sequence <= self.after {
-            self.holes.clear();
+            if self.run.is_some() && !self.passes_over {
+                self.tell_run(); // it stands among what is handed out
+            } else {
+                self.holes.clear();
+            }
             return None;
         }
-        self.count(header.sequence);
+        self.count(header.sequence, at);
+        self.tell_run();
         if self.ready.is_empty() {
             return Some(found);
         }
@@ -159,23 +219,64 @@ impl Examiner {
         None
     }
 
-    fn examine(&mut self, header: &Header, body: Range<usize>) -> Examined {
+    /// Says that records are displaced, once.
+    fn tell_run(&mut self) {
+        let Some(run) = self.run.as_mut().filter(|run| !run.told) else {
+            return;
+        };
+        run.told = true;
+        let (from, place) = (run.from, run.place);
+        let at = self.survey.words(from);
+        let message = if from.segment() == place.segment() {
+            let shift = Run::shift(from, place);
+            let side = if shift < 0 { "before" } else { "behind" };
+            format!(
+                "from {at} on, records stand {} bytes {side} the place they were written for",
+                shift.unsigned_abs()
+            )
+        } else {
+            let place = self.survey.words(place);
+            format!("from {at} on, records stand that were written for {place} on")
+        };
+        self.ready.push_back(Examined::Damage(Damage {
+            position: None,
+            stream: None,
+            version: None,
+            missing: false,
+            message,
+        }));
+    }
+
+    fn examine(&mut self, header: &Header, body: Range<usize>, at: Place) -> Examined {
+        self.last_place = header.place;
+        let displaced = at != header.place;
+        // A copy of a record that stands where it belongs says nothing about the next one.
+        let copied = displaced && self.survey.stands(header.place).unwrap_or(true);
         // One clone of the piece is all that an event costs: they are what takes the time here.
         let piece = self.survey.piece();
         let bytes = piece.get(body.clone()).unwrap_or_default();
         let digest = bytes.first_chunk::<DIGEST_BYTES>();
         let Some(digest) = digest.filter(|_| header.kind == EVENT) else {
-            return self.no_event(header, "a record that is no event stands");
+            return self.no_event(header, at, "a record that is no event stands");
         };
         let cid = EventCid::from_digest(*digest);
-        let stream = match self.known.follow(header.previous, header.place) {
+        let known = if copied {
+            self.known.at(header.previous)
+        } else {
+            self.known.follow(header.previous, header.place)
+        };
+        let stream = match known {
             Some(stream) => stream,
-            None => match self.learn(header, bytes) {
+            None => match self.learn(header, bytes, at) {
                 Some(stream) => {
-                    self.known.enter(&stream, header.place);
+                    if !displaced {
+                        self.known.enter(&stream, header.place);
+                    } else if !copied {
+                        self.known.enter_later(&stream, header.place);
+                    }
                     stream
                 }
-                None => return self.no_event(header, "an event of an unknown stream stands"),
+                None => return self.no_event(header, at, "an event of an unknown stream stands"),
             },
         };
         Examined::Event(ExaminedEvent {
@@ -188,32 +289,35 @@ impl Examiner {
         })
     }
 
-    fn no_event(&self, header: &Header, what: &str) -> Examined {
-        let file = self.survey.path_of(header.place.segment());
+    fn no_event(&self, header: &Header, at: Place, what: &str) -> Examined {
         Examined::Damage(Damage {
             position: Some(Position::new(header.sequence)),
             stream: None,
             version: Some(Version::new(header.number)),
             missing: false,
-            message: format!("{what} at byte {} of {file}", header.place.offset()),
+            message: format!("{what} at {}", self.survey.words(at)),
         })
     }
 
     /// The stream of a record that links to nothing that was seen.
-    fn learn(&self, header: &Header, body: &[u8]) -> Option<StreamId> {
+    fn learn(&self, header: &Header, body: &[u8], at: Place) -> Option<StreamId> {
         let named = stream_of(body);
         if crc32c::crc32c(body) == header.body_crc {
             return named;
         }
         // The bytes are not those that were stored, and neither may the name be.
-        self.stream_before(header.previous).or(named)
+        let shift = Run::shift(at, header.place);
+        self.stream_before(header.previous, shift).or(named)
     }
 
-    /// The stream of the record at a place, or of one before it.
-    fn stream_before(&self, mut place: Place) -> Option<StreamId> {
+    /// The stream of the record of a place, or of one before it. They stand there, or so many bytes
+    /// behind.
+    fn stream_before(&self, mut place: Place, shift: i64) -> Option<StreamId> {
         for _ in 0..STEPS_BACK {
             // Where it can't be read there is nothing to learn from it.
-            let (header, body) = self.survey.record_at(place).ok()??;
+            let found = self.survey.record_of(place, 0).ok()?;
+            let found = found.or_else(|| self.survey.record_of(place, shift).ok()?);
+            let (header, body) = found?;
             if crc32c::crc32c(&body) == header.body_crc {
                 return stream_of(&body);
             }
@@ -227,9 +331,13 @@ impl Examiner {
     fn hole(&mut self, hole: Hole) -> Result<(), EngineError> {
         let from = format!("at byte {} of {}", hole.place.offset(), hole.path.display());
         if let Some(header) = hole.cut_off {
-            let stream = self.known.follow(header.previous, header.place);
+            let stream = if hole.place == header.place {
+                self.known.follow(header.previous, header.place)
+            } else {
+                self.known.at(header.previous)
+            };
             if header.kind == EVENT && header.sequence > self.after {
-                self.count(header.sequence);
+                self.count(header.sequence, hole.place);
                 self.ready.push_back(Examined::Damage(Damage {
                     position: Some(Position::new(header.sequence)),
                     stream,
@@ -276,22 +384,31 @@ impl Examiner {
             }))
     }
 
-    /// Says what is missing before the event at a position.
-    fn count(&mut self, sequence: u64) {
+    /// Counts the event at a position, whose record stands at a place.
+    fn count(&mut self, sequence: u64, at: Place) {
         if sequence == self.expected && self.holes.is_empty() {
             self.expected += 1; // the usual way
             self.passes_over = false;
             return;
         }
-        let before = format!("before {}", self.survey.whereabouts());
-        self.account(sequence, &before);
+        let given_up = match self.account(sequence) {
+            _ if sequence < self.expected => self.gaps.close(sequence),
+            (first, last) => self.gaps.open(Gap {
+                first,
+                last,
+                before: at,
+            }),
+        };
+        if let Some(gap) = given_up {
+            self.tell_gap(gap);
+        }
         self.expected = self.expected.max(sequence.saturating_add(1));
         self.passes_over = false;
     }
 
-    /// Hands out the holes since the last event, and says which positions up to `next` are missing
-    /// beside them.
-    fn account(&mut self, next: u64, at: &str) {
+    /// Hands out the holes since the last event. Returns the first and the last position before
+    /// `next` that were not seen and are not those of a hole.
+    fn account(&mut self, next: u64) -> (u64, u64) {
         let missing = next.saturating_sub(self.expected);
         let mut first = self.expected;
         let mut holes = std::mem::take(&mut self.holes);
@@ -305,16 +422,33 @@ impl Examiner {
             first += 1;
         }
         self.ready.extend(holes.into_iter().map(Examined::Damage));
-        if first >= next {
+        (first, next.saturating_sub(1))
+    }
+
+    /// Says what is missing: only here it is certain that it does not come later.
+    fn end(&mut self) {
+        let (first, last) = self.account(self.until.saturating_add(1));
+        for gap in self.gaps.take() {
+            self.tell_gap(gap);
+        }
+        let at = format!("behind {}, where the log ends", self.survey.last_end());
+        self.tell_missing(first, last, &at);
+    }
+
+    fn tell_gap(&mut self, gap: Gap) {
+        let at = format!("before {}", self.survey.words(gap.before));
+        self.tell_missing(gap.first, gap.last, &at);
+    }
+
+    /// Says that the positions from `first` to `last` are missing, if these are any.
+    fn tell_missing(&mut self, first: u64, last: u64, at: &str) {
+        if first > last {
             return;
         }
-        let message = if first + 1 == next {
+        let message = if first == last {
             format!("the event at position {first} is missing {at}")
         } else {
-            format!(
-                "the events at positions {first} to {} are missing {at}",
-                next - 1
-            )
+            format!("the events at positions {first} to {last} are missing {at}")
         };
         self.ready.push_back(Examined::Damage(Damage {
             position: Some(Position::new(first)),
@@ -323,12 +457,6 @@ impl Examiner {
             missing: true,
             message,
         }));
-    }
-
-    /// Says what is missing at the end.
-    fn end(&mut self) {
-        let at = format!("behind {}, where the log ends", self.survey.whereabouts());
-        self.account(self.until.saturating_add(1), &at);
     }
 
     /// Whether a truncation took the file at hand away; then the examination goes on behind it.
@@ -343,6 +471,8 @@ impl Examiner {
         self.after = self.after.max(through.load(Ordering::Acquire));
         self.expected = self.expected.max(self.after + 1);
         self.passes_over = true;
+        self.gaps.forget_through(self.after);
+        self.run = None;
         self.holes.clear();
         self.survey.skip_to(first);
         true
@@ -374,72 +504,4 @@ pub(crate) fn examination(
 fn stream_of(body: &[u8]) -> Option<StreamId> {
     let block = EventBlock::decode(body.get(DIGEST_BYTES..)?).ok()?;
     StreamId::parse(block.stream.to_owned()).ok()
-}
-
-/// The streams that were seen, each with the place of its last record.
-#[derive(Debug, Default)]
-struct KnownStreams {
-    streams: Vec<(StreamId, Place)>,
-    /// The index of the stream whose last record is at a place.
-    links: HashMap<u64, u32, BuildHasherDefault<PlaceHasher>>,
-    /// The index of a stream, by its name. Only asked where a link leads to nowhere.
-    names: HashMap<StreamId, u32>,
-}
-
-impl KnownStreams {
-    /// The stream whose last record is at `previous`; from now on it is at `place`.
-    #[inline]
-    fn follow(&mut self, previous: Place, place: Place) -> Option<StreamId> {
-        if previous == Place::NONE {
-            return None;
-        }
-        let index = self.links.remove(&previous.bits())?;
-        let (stream, last) = self.streams.get_mut(index as usize)?;
-        *last = place;
-        self.links.insert(place.bits(), index);
-        Some(stream.clone())
-    }
-
-    /// The last record of a stream is at `place`.
-    fn enter(&mut self, stream: &StreamId, place: Place) {
-        let index = match self.names.get(stream) {
-            Some(index) => {
-                if let Some((_, last)) = self.streams.get_mut(*index as usize) {
-                    self.links.remove(&last.bits());
-                    *last = place;
-                }
-                *index
-            }
-            None => {
-                let index = self.streams.len() as u32;
-                self.streams.push((stream.clone(), place));
-                self.names.insert(stream.clone(), index);
-                index
-            }
-        };
-        self.links.insert(place.bits(), index);
-    }
-}
-
-/// Spreads places, which are multiples of eight.
-#[derive(Clone, Copy, Debug, Default)]
-struct PlaceHasher(u64);
-
-impl Hasher for PlaceHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, place: u64) {
-        // Multiplicative hashing by the golden ratio (Knuth, The Art of Computer Programming,
-        // volume 3, section 6.4); the upper half is the better spread one.
-        let product = place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ product >> 32;
-    }
 }

@@ -3,8 +3,10 @@
 pub(crate) mod catch_up;
 pub(crate) mod commits;
 pub(crate) mod examination;
+pub(crate) mod gaps;
 pub(crate) mod head_cache;
 pub(crate) mod in_order;
+pub(crate) mod known_streams;
 pub(crate) mod log;
 pub(crate) mod log_read;
 pub(crate) mod record;

@@ -105,8 +105,8 @@ impl Files {
             let goes_on = next
                 .filter(|next| next.sound && next.segment.number() == file.segment.number() + 1)
                 .map(|next| next.segment.header.previous_end)
-                .filter(|end| (FIRST_OFFSET..=file.len).contains(end));
-            let mut surveyed = SurveyedFile::of(&file.segment, file.len);
+                .filter(|end| *end >= FIRST_OFFSET);
+            let mut surveyed = SurveyedFile::of(&file.segment, file.len, file.len);
             surveyed.end = match file.footer_end.or(goes_on) {
                 Some(end) => end,
                 None if next.is_some() => file.len,
@@ -142,14 +142,14 @@ impl Files {
             |mark| (u64::from(mark.end.offset()), mark.group),
         );
         if from >= file.end {
-            return Ok(file.end); // what was flushed is missing
+            return Ok(from); // what was flushed is missing, or stands before
         }
         let place = Place::new(file.number, from as u32);
         let mut survey = Survey::new(vec![file.clone()], self.setting.salt, place);
         let (mut end, mut group, mut torn) = (from, group, false);
         while let Some(seen) = survey.next()? {
             let Seen::Record(header, body) = seen else {
-                torn = true;
+                torn = true; // a displaced record is no write that was under way
                 continue;
             };
             let body = survey.piece().get(body).unwrap_or_default();
@@ -161,7 +161,7 @@ impl Files {
                 self.last = self.last.max(header.sequence);
             }
         }
-        Ok(end.min(file.end))
+        Ok(end)
     }
 
     /// Goes over the log behind a position.
@@ -264,7 +264,8 @@ fn open_carried(
     let segment = file
         .map_err(EngineError::opening(&path))
         .and_then(|file| open_carried_file(setting, &path, file, carried_number(name)));
-    Ok(noted(segment, damage)?.map(|segment| SurveyedFile::of(&segment, segment.end())))
+    Ok(noted(segment, damage)?
+        .map(|segment| SurveyedFile::of(&segment, segment.end(), segment.end())))
 }
 
 fn open_carried_file(

@@ -64,7 +64,12 @@ impl Inspected {
         let Some(file) = self.files.file(slot.place.segment()) else {
             return Ok(HeadAt::Gone);
         };
-        let found = record_in(file, slot.place, self.files.setting.salt)?;
+        let found = record_in(
+            file,
+            slot.place,
+            slot.place.offset().into(),
+            self.files.setting.salt,
+        )?;
         let Some((header, body)) = found.filter(|(header, _)| header.number == slot.number) else {
             return Ok(HeadAt::Gone);
         };
@@ -159,7 +164,18 @@ impl HeadList {
                 None => self.phase = Phase::Names(Box::new(self.inspected.files.examiner(0))),
             },
             Phase::Names(examiner) => match examiner.next() {
-                Some(found) => drop(found.transpose()?),
+                Some(found) => {
+                    if let Some(Examined::Event(event)) = found.transpose()? {
+                        let key = IndexKey::stream(event.stream.as_str());
+                        let lost = self.lost.get_mut(&key);
+                        // It is not where the index leads to, but says that it belongs there.
+                        if let Some(head) = lost.filter(|head| {
+                            head.place == examiner.last_place() && head.version == event.version
+                        }) {
+                            head.known = Some((event.position, event.cid));
+                        }
+                    }
+                }
                 None => {
                     let named = named(examiner, &mut self.lost);
                     self.phase = Phase::Lost(named.into_iter());

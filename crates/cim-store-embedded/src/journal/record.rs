@@ -1,7 +1,8 @@
 //! A record: the unit of the segment files, checksummed and bound to its place.
 //!
 //! `docs/format/segments.md` has the table of bytes. A record knows the store, the file and the
-//! offset it belongs to, so one that was moved, duplicated or taken from elsewhere does not check.
+//! offset it belongs to, so one that was moved, duplicated or taken from elsewhere does not check;
+//! whoever looks at what is left of a damaged log still recognizes it as one of the store.
 
 use std::fmt;
 
@@ -156,6 +157,16 @@ pub(crate) fn write_header(header: &Header, salt: Salt, bytes: &mut [u8]) {
 
 /// Reads and checks the header of the record that belongs at `place`.
 pub(crate) fn read_header(bytes: &[u8], place: Place, salt: Salt) -> Result<Header, Mismatch> {
+    let header = read_header_anywhere(bytes, salt)?;
+    if header.place != place {
+        return Err(Mismatch::Elsewhere);
+    }
+    Ok(header)
+}
+
+/// Reads and checks the header of a record of the store, wherever it belongs.
+#[inline]
+pub(crate) fn read_header_anywhere(bytes: &[u8], salt: Salt) -> Result<Header, Mismatch> {
     let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Err(if bytes.iter().all(|byte| *byte == 0) {
             Mismatch::Blank
@@ -186,9 +197,6 @@ pub(crate) fn read_header(bytes: &[u8], place: Place, salt: Salt) -> Result<Head
         previous: Place(u64_at(bytes, 48)),
         number: u64_at(bytes, 56),
     };
-    if header.place != place {
-        return Err(Mismatch::Elsewhere);
-    }
     if header.body_len as usize > MAX_BODY_BYTES || header.flags & !ALL_FLAGS != 0 {
         return Err(Mismatch::Header);
     }
