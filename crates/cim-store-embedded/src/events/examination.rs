@@ -267,8 +267,13 @@ impl Examiner {
         };
         let stream = match known {
             Some(stream) => stream,
-            None => match self.learn(header, bytes, at) {
-                Some(stream) => {
+            None => match self.learn(header, bytes) {
+                // What follows is not filed by a name that may be altered.
+                Some((stream, false)) => {
+                    self.known.enter_later(&stream, Place::NONE);
+                    stream
+                }
+                Some((stream, true)) => {
                     if !displaced {
                         self.known.enter(&stream, header.place);
                     } else if !copied {
@@ -299,25 +304,24 @@ impl Examiner {
         })
     }
 
-    /// The stream of a record that links to nothing that was seen.
-    fn learn(&self, header: &Header, body: &[u8], at: Place) -> Option<StreamId> {
+    /// The stream of a record that links to nothing that was seen, and whether that is certain.
+    fn learn(&self, header: &Header, body: &[u8]) -> Option<(StreamId, bool)> {
         let named = stream_of(body);
         if crc32c::crc32c(body) == header.body_crc {
-            return named;
+            return Some((named?, true));
         }
         // The bytes are not those that were stored, and neither may the name be.
-        let shift = Run::shift(at, header.place);
-        self.stream_before(header.previous, shift).or(named)
+        match self.stream_before(header.previous) {
+            Some(stream) => Some((stream, true)),
+            None => Some((named?, false)),
+        }
     }
 
-    /// The stream of the record of a place, or of one before it. They stand there, or so many bytes
-    /// behind.
-    fn stream_before(&self, mut place: Place, shift: i64) -> Option<StreamId> {
+    /// The stream of the record at a place, or of one before it.
+    fn stream_before(&self, mut place: Place) -> Option<StreamId> {
         for _ in 0..STEPS_BACK {
             // Where it can't be read there is nothing to learn from it.
-            let found = self.survey.record_of(place, 0).ok()?;
-            let found = found.or_else(|| self.survey.record_of(place, shift).ok()?);
-            let (header, body) = found?;
+            let (header, body) = self.survey.record_at(place).ok()??;
             if crc32c::crc32c(&body) == header.body_crc {
                 return stream_of(&body);
             }

@@ -36,12 +36,16 @@ impl KnownStreams {
 
     /// The stream whose last record is at a place.
     pub(crate) fn at(&self, place: Place) -> Option<StreamId> {
+        if place == Place::NONE {
+            return None;
+        }
         let index = self.links.get(&place.bits())?;
         let (stream, _) = self.streams.get(*index as usize)?;
         Some(stream.clone())
     }
 
-    /// As [`enter`](Self::enter), unless a later record of the stream is known.
+    /// As [`enter`](Self::enter), unless a later record of the stream is known. With no place, only
+    /// the stream's name is.
     pub(crate) fn enter_later(&mut self, stream: &StreamId, place: Place) {
         let index = self.names.get(stream);
         let last = index.and_then(|index| self.streams.get(*index as usize));

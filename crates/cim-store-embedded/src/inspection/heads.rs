@@ -64,12 +64,7 @@ impl Inspected {
         let Some(file) = self.files.file(slot.place.segment()) else {
             return Ok(HeadAt::Gone);
         };
-        let found = record_in(
-            file,
-            slot.place,
-            slot.place.offset().into(),
-            self.files.setting.salt,
-        )?;
+        let found = record_in(file, slot.place, self.files.setting.salt)?;
         let Some((header, body)) = found.filter(|(header, _)| header.number == slot.number) else {
             return Ok(HeadAt::Gone);
         };

@@ -104,6 +104,8 @@ pub(crate) struct Survey {
     end: u64,
     /// How many bytes before its place the last record stands, if it is displaced in its own file.
     ahead: u64,
+    /// Whether there is a displaced record in the file at hand.
+    displaced: bool,
     /// The record before the offset, and where it begins.
     last: Option<(Header, u64)>,
     piece: Bytes,
@@ -129,6 +131,7 @@ impl Survey {
             at,
             offset,
             ahead: 0,
+            displaced: false,
             last: None,
             piece: Bytes::new(),
             piece_offset: 0,
@@ -150,8 +153,7 @@ impl Survey {
 
     /// A place, in words.
     pub(crate) fn words(&self, place: Place) -> String {
-        let mut files = self.files.iter();
-        match files.find(|file| file.number == place.segment()) {
+        match self.file(place.segment()) {
             Some(file) => format!("byte {} of {}", place.offset(), file.path.display()),
             None => format!("byte {} of segment {}", place.offset(), place.segment()),
         }
@@ -171,6 +173,7 @@ impl Survey {
     fn begin_file(&mut self) {
         self.offset = FIRST_OFFSET;
         self.ahead = 0;
+        self.displaced = false;
         self.last = None;
         if let Some(file) = self.files.get(self.at) {
             self.end = file.end;
@@ -183,13 +186,24 @@ impl Survey {
     pub(crate) fn next(&mut self) -> Result<Option<Seen>, EngineError> {
         loop {
             if self.offset + HEADER_BYTES as u64 > self.end {
-                self.look_beyond(self.offset)?;
+                self.go_beyond()?;
             }
             self.need(HEADER_BYTES)?;
             let Some(file) = self.files.get(self.at) else {
                 return Ok(None);
             };
             if self.offset >= self.end {
+                let place = Place::new(file.number, self.offset as u32);
+                if self.goes_back()? {
+                    continue;
+                }
+                // Something was put into the file, or taken out of it: more may follow.
+                if self.displaced && self.find_last()? {
+                    if !self.is_explained(place) {
+                        return Ok(Some(self.hole(place, Mismatch::Magic, None)));
+                    }
+                    continue;
+                }
                 self.at += 1;
                 self.begin_file();
                 continue;
@@ -222,6 +236,7 @@ impl Survey {
         if self.here().len() < len {
             // Its length is right, so nothing that could be read begins before it ends.
             self.offset = self.end;
+            self.last = None;
             return Ok(self.hole(place, Mismatch::Short, Some(header)));
         }
         let start = (self.offset - self.piece_offset) as usize;
@@ -247,10 +262,29 @@ impl Survey {
         }
         self.last = Some((header, self.offset));
         self.offset += header.span() as u64;
+        self.displaced = true;
         let same_file = header.place.segment() == place.segment();
         let ahead = header.place.offset().saturating_sub(place.offset());
         self.ahead = if same_file { u64::from(ahead) } else { 0 };
         Ok(Seen::Displaced(header, body, place))
+    }
+
+    /// Near the end: sees to it that a displaced record that goes beyond it is seen.
+    fn go_beyond(&mut self) -> Result<(), EngineError> {
+        if self.look_beyond(self.offset)? {
+            return Ok(());
+        }
+        // The last record need not be padded.
+        let end_of =
+            |(last, at): &(Header, u64)| at + (HEADER_BYTES as u64) + u64::from(last.body_len);
+        let from = self.last.as_ref().map_or(self.offset, end_of);
+        for offset in from..self.offset {
+            if self.look_beyond(offset)? {
+                self.offset = offset;
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Moves the end behind the displaced record that goes beyond it from an offset on, and is whole.
@@ -284,7 +318,7 @@ impl Survey {
         };
         let from = at + HEADER_BYTES as u64;
         let most = (self.offset - from) as usize + HEADER_BYTES;
-        let bytes = file.read_before(self.end, from, most)?;
+        let bytes = file.read_before(file.limit, from, most)?;
         let body = bytes.get(..last.body_len as usize);
         let sound = body.is_some_and(|body| crc32c::crc32c(body) == last.body_crc);
         let skip = if sound { last.body_len as usize } else { 0 };
@@ -386,19 +420,35 @@ impl Survey {
             }
             if places == 0 {
                 // None begins before the end; one that goes beyond it may begin just before.
-                return self.find_last();
+                self.find_last()?;
+                return Ok(());
             }
         }
     }
 
-    /// Moves on from less than a header's bytes before the end to a displaced record that goes beyond
-    /// it, or else to the end.
-    fn find_last(&mut self) -> Result<(), EngineError> {
-        let end = self.end;
-        while self.offset < end && !self.look_beyond(self.offset)? {
-            self.offset += 1;
+    /// Moves on, where no record begins before the end, to the displaced one that something put it
+    /// behind, or else to the end. Returns whether there is one.
+    fn find_last(&mut self) -> Result<bool, EngineError> {
+        let (end, mut at) = (self.end, self.offset);
+        while let Some(file) = self.files.get(self.at) {
+            let bytes = file.read_before(file.limit, at, PIECE_BYTES)?;
+            let mut from = 0;
+            while let Some(found) = self.find_in(bytes.get(from..).unwrap_or_default()) {
+                let offset = at + (from + found) as u64;
+                if self.look_beyond(offset)? {
+                    self.offset = offset;
+                    return Ok(true);
+                }
+                from += found + 1;
+            }
+            let places = bytes.len().saturating_sub(HEADER_BYTES - 1);
+            if places == 0 {
+                break;
+            }
+            at += places as u64;
         }
-        Ok(())
+        self.offset = end;
+        Ok(false)
     }
 
     /// Whether the header of a record of the store begins here.
@@ -406,58 +456,50 @@ impl Survey {
         begins(bytes) && read_header_anywhere(bytes, self.salt).is_ok()
     }
 
+    /// The file with a number.
+    fn file(&self, number: u32) -> Option<&SurveyedFile> {
+        let at = self.files.partition_point(|file| file.number < number);
+        self.files.get(at).filter(|file| file.number == number)
+    }
+
     /// Whether the record that belongs at a place stands there.
     pub(crate) fn stands(&self, place: Place) -> Result<bool, EngineError> {
-        let number = place.segment();
-        let at = self.files.partition_point(|file| file.number < number);
-        let Some(file) = self.files.get(at).filter(|file| file.number == number) else {
+        let Some(file) = self.file(place.segment()) else {
             return Ok(false);
         };
         let head = file.read(u64::from(place.offset()), HEADER_BYTES)?;
         Ok(read_header(&head, place, self.salt).is_ok())
     }
 
-    /// The header and body of the record of a place, if it stands so many bytes behind it, its header
-    /// checks and it is whole.
-    pub(crate) fn record_of(
-        &self,
-        place: Place,
-        shift: i64,
-    ) -> Result<Option<(Header, Vec<u8>)>, EngineError> {
-        let number = place.segment();
-        let at = self.files.partition_point(|file| file.number < number);
-        let offset = u64::from(place.offset()).checked_add_signed(shift);
-        match self.files.get(at).zip(offset) {
-            Some((file, offset)) if file.number == number => {
-                record_in(file, place, offset, self.salt)
-            }
-            _ => Ok(None),
+    /// The header and body of the record at a place, if its header checks and it is whole.
+    pub(crate) fn record_at(&self, place: Place) -> Result<Option<(Header, Vec<u8>)>, EngineError> {
+        match self.file(place.segment()) {
+            Some(file) => record_in(file, place, self.salt),
+            None => Ok(None),
         }
     }
 
     /// Up to `most` bytes from a place on.
     pub(crate) fn bytes_at(&self, place: Place, most: usize) -> Result<Vec<u8>, EngineError> {
-        let mut files = self.files.iter();
-        match files.find(|file| file.number == place.segment()) {
+        match self.file(place.segment()) {
             Some(file) => file.read_before(file.limit, u64::from(place.offset()), most),
             None => Ok(Vec::new()),
         }
     }
 }
 
-/// The header and body of the record of a place, if it stands at an offset of this file, its header
-/// checks and it is whole.
+/// The header and body of the record at a place of a file, if its header checks and it is whole.
 pub(crate) fn record_in(
     file: &SurveyedFile,
     place: Place,
-    offset: u64,
     salt: Salt,
 ) -> Result<Option<(Header, Vec<u8>)>, EngineError> {
-    let head = file.read_before(file.limit, offset, HEADER_BYTES)?;
+    let offset = u64::from(place.offset());
+    let head = file.read(offset, HEADER_BYTES)?;
     let Ok(header) = read_header(&head, place, salt) else {
         return Ok(None);
     };
     let len = header.body_len as usize;
-    let body = file.read_before(file.limit, offset + HEADER_BYTES as u64, len)?;
+    let body = file.read(offset + HEADER_BYTES as u64, len)?;
     Ok((body.len() == len).then_some((header, body)))
 }

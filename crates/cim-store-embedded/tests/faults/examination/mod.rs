@@ -3,6 +3,7 @@
 //! everything else.
 
 mod cuts;
+mod displaced;
 mod forger;
 mod live;
 mod places;
