@@ -17,6 +17,7 @@ mod concurrency;
 mod content;
 mod decoding;
 mod derive;
+mod displaced_records;
 mod event_store;
 mod meddled_log;
 mod opening;
