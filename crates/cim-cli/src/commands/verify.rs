@@ -18,6 +18,9 @@ use crate::kept_heads::KeptHeads;
 use crate::output::{Progress, Style, Ui};
 use crate::session::{Session, StoreMode};
 
+/// Faults that are printed as text at most; one cause can have very many effects.
+const MOST_FAULTS: usize = 100;
+
 /// Verify that history is what was stored
 ///
 /// Hashes every event and checks that it has its CID and follows the one before it in its stream;
@@ -207,9 +210,12 @@ fn show(ui: &mut Ui, done: &Verification, kept: Option<&KeptHeads>) -> Result<()
             heads: kept.map(|kept| kept.path().display().to_string()),
         })?;
     } else {
-        for fault in &done.faults {
+        for fault in done.faults.iter().take(MOST_FAULTS) {
             let kind = ui.paint(Style::Bad, fault.kind);
             ui.line(format_args!("{kind}  {fault}"))?;
+        }
+        if let Some(more) = done.faults.len().checked_sub(MOST_FAULTS + 1) {
+            ui.line(format_args!("… and {} more; --json lists all", more + 1))?;
         }
         ui.line(format_args!("streams  {}", done.streams))?;
         ui.line(format_args!("events   {}", done.events))?;

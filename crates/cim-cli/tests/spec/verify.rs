@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cim_cli::ExitCode;
+use cim_store::{Append, Context, ExpectedVersion, NewEvent, StreamId};
 use serde_json::Value;
 
 use crate::shell::{Shell, code, said};
@@ -241,4 +242,58 @@ fn a_pattern_goes_on_from_what_was_verified() {
     shell.ok(&["append", "sales.order.7", "counted"]);
     assert_eq!(verify(&shell, &["sales.order.7"]), (1, 3, vec![]));
     assert_eq!(verify(&shell, &["--streams"]), (6, 0, vec![]));
+}
+
+/// A store with so many streams of one event; somebody altered all of them.
+async fn altered(streams: usize) -> Shell {
+    let shell = Shell::new();
+    let directory = shell.path().join("cim-data");
+    let url = format!("embedded:{}", directory.display());
+    let store = cim_domain::open(&url).await.unwrap();
+    let mut append = Append::new();
+    for number in 0..streams {
+        let stream = StreamId::new("sales", "order", &format!("n{number}")).unwrap();
+        let event = NewEvent::json("counted", "payload").unwrap();
+        append = append.write(stream, ExpectedVersion::NEW, vec![event]);
+    }
+    store.log().append(&Context::new(), append).await.unwrap();
+    store.close().await.unwrap();
+    let segment = directory.join("events/0000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let mut at = 0;
+    while let Some(found) = bytes[at..].windows(7).position(|bytes| bytes == b"payload") {
+        bytes[at + found] = b'P';
+        at += found + 7;
+    }
+    std::fs::write(segment, bytes).unwrap();
+    shell
+}
+
+#[tokio::test]
+async fn very_many_faults_are_not_all_printed_but_json_has_them_all() {
+    for (streams, more) in [
+        (100, None),
+        (101, Some("… and 1 more; --json lists all")),
+        (103, Some("… and 3 more; --json lists all")),
+    ] {
+        let shell = altered(streams).await;
+        let output = shell.run(&["verify", "-q"]);
+        assert_eq!(code(&output), ExitCode::Integrity.number());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let faults = lines
+            .iter()
+            .take_while(|line| line.starts_with("altered  "));
+        assert_eq!(faults.count(), 100, "{text}");
+        let rest = lines[100..].iter().map(|line| (*line).to_owned());
+        let end = [
+            format!("streams  {streams}"),
+            format!("events   {streams}"),
+            format!("faults   {streams}"),
+        ];
+        let expected: Vec<String> = more.map(str::to_owned).into_iter().chain(end).collect();
+        assert_eq!(rest.collect::<Vec<_>>(), expected);
+        let (_, _, faults) = verify(&shell, &[]);
+        assert_eq!(faults.len(), streams);
+    }
 }

@@ -43,7 +43,7 @@ use crate::store::{journal_setting, on_a_thread};
 /// stopped, and was never acknowledged, is passed over.
 ///
 /// `streams` gives what the index and the log say together. Where the index leads to an event that
-/// is not there any more, because the file was cut off or other bytes stand there, the head has the
+/// is not in the log any more, because the file was cut off or it was overwritten, the head has the
 /// version that the index says, no [position](cim_store::Position::NONE), and a CID whose digest is
 /// all zeros: nobody knows them. So a stream was cut where its head has a higher version than its
 /// last event in the examination. The index knows this as of when the store was closed; after a
@@ -52,7 +52,10 @@ use crate::store::{journal_setting, on_a_thread};
 /// An examination hands out as [`Damage`](cim_store::Damage), after all events and what is wrong with
 /// their records: what is wrong with other parts of the files, and heads of the index of which no
 /// event is left that would tell the stream's name. Positions that are missing next to each other are one
-/// damage, with the first of them and a message that names the last.
+/// damage, with the first of them and a message that names the last; they are told after all events,
+/// because an event whose record was moved may come late. Records that stand elsewhere than they were
+/// written, because somebody cut bytes out of a file, put some in, or copied some, are events as any
+/// others; where those that were moved alike begin is one damage without a position.
 ///
 /// ```
 /// use cim_store::{Context, Examined, Position, Store};
