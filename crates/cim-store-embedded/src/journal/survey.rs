@@ -33,8 +33,8 @@ pub(crate) struct SurveyedFile {
     /// Where its records end, as far as anything says so: they are looked for from byte 128 up to
     /// here. A file that something was cut out of may end before.
     pub(crate) end: u64,
-    /// Beyond `end` displaced records that follow without a gap are seen up to here; past the end of
-    /// the file where nothing but records can be there.
+    /// Displaced records are seen up to here, also behind `end`. May be more than the file has;
+    /// `end` itself where records are being written.
     pub(crate) limit: u64,
 }
 
