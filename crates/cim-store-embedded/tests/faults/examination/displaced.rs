@@ -66,8 +66,11 @@ fn positions(report: &Report) -> Vec<u64> {
     events.map(|event| event.position.get()).collect()
 }
 
+/// As [`said`] gives it.
+type Said<'a> = (u64, Option<&'a str>, u64, bool);
+
 /// What is said of records that were moved; everything else that is said.
-fn moves(report: &Report) -> (Vec<&str>, Vec<(u64, Option<&str>, u64, bool)>) {
+fn moves(report: &Report) -> (Vec<&str>, Vec<Said<'_>>) {
     let (moves, others): (Vec<_>, Vec<_>) = report
         .damage
         .iter()
@@ -92,9 +95,8 @@ async fn a_record_that_was_cut_out_is_missing_and_nothing_else() {
     for store in [varied(EmbeddedSettings::default()).await, small().await] {
         for (number, before) in segments(&store) {
             let records = store.records(number);
-            for index in 0..records.len() - 1 {
+            for (index, record) in records[..records.len() - 1].iter().enumerate() {
                 // With and without its padding.
-                let record = &records[index];
                 for cut in [padded(record), record.clone()] {
                     let kept = std::fs::read(store.segment(number)).unwrap();
                     store.change(number, |bytes| drop(bytes.drain(cut.clone())));
@@ -155,9 +157,9 @@ async fn a_record_that_was_cut_out_of_a_store_that_was_killed_is_missing_alone()
     let segment = copy.path().join("events/0000000001.seg");
     let kept = std::fs::read(&segment).unwrap();
     let records = super::records(&kept);
-    for index in 0..29 {
+    for (index, record) in records[..29].iter().enumerate() {
         let mut bytes = kept.clone();
-        drop(bytes.drain(padded(&records[index])));
+        drop(bytes.drain(padded(record)));
         std::fs::write(&segment, bytes).unwrap();
         let found = report(copy.path()).await;
         let mut expected = there.clone();
@@ -268,10 +270,10 @@ async fn a_record_that_was_put_in_twice_is_handed_out_three_times() {
     for store in [varied(EmbeddedSettings::default()).await, small().await] {
         for (number, before) in segments(&store) {
             let records = store.records(number);
-            for index in 0..records.len() {
+            for (index, record) in records.iter().enumerate() {
                 // With and without its padding.
-                for copy in [padded(&records[index]), records[index].clone()] {
-                    let at = padded(&records[index]).end;
+                for copy in [padded(record), record.clone()] {
+                    let at = padded(record).end;
                     let kept = std::fs::read(store.segment(number)).unwrap();
                     store.change(number, |bytes| {
                         let copied = bytes[copy.clone()].repeat(2);
