@@ -3,6 +3,8 @@
 //! Each code tells a caller what to do next, as the kinds of the ports' errors do. The table in
 //! the help and in `docs/cli.md` is made from [`ExitCode::ALL`].
 
+use std::io;
+
 use cim_store::{BucketError, BucketErrorKind, EventLogError, EventLogErrorKind, Fault};
 
 /// How the program ends.
@@ -91,6 +93,16 @@ impl ExitCode {
             // Nothing here has a commit id to repeat; what is done again is done once.
             BucketErrorKind::Unknown => Self::Unavailable,
             BucketErrorKind::Fault(fault) => Self::of_fault(*fault),
+            _ => Self::Failure,
+        }
+    }
+
+    /// The code for a file that can't be opened, read or written.
+    pub(crate) fn of_file(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Self::Invalid,
             _ => Self::Failure,
         }
     }

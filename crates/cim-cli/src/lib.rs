@@ -26,6 +26,7 @@ mod exit_code;
 mod interrupt;
 mod kept_heads;
 mod open;
+mod out_file;
 mod output;
 mod render;
 mod session;

@@ -1,11 +1,5 @@
 //! `cim export`: the history as a CAR file.
-//!
-//! The file is written under another name and renamed when it is whole and flushed, so whoever
-//! sees FILE sees a whole one.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use cim_domain::persistence::car::{ExportError, HistoryFile, export};
@@ -16,6 +10,7 @@ use serde::Serialize;
 use crate::commands::parse_stream_pattern;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
+use crate::out_file::{OutFile, check_free};
 use crate::output::Ui;
 use crate::session::{Session, StoreMode};
 
@@ -39,49 +34,12 @@ pub struct ExportArgs {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     car: PathBuf,
-    /// Overwrite FILE where it exists
+    /// Overwrite FILE where it exists and is a regular file
     #[arg(long)]
     force: bool,
     /// Which streams, as for `cim streams`; without it the whole log
     #[arg(value_parser = parse_stream_pattern)]
     pattern: Option<StreamPattern>,
-}
-
-/// A file that can't be written.
-#[derive(Debug, thiserror::Error)]
-enum FileError {
-    #[error("{} exists already", .0.display())]
-    Exists(PathBuf),
-    #[error("{} exists: another export is writing it, or one was killed", .0.display())]
-    PartExists(PathBuf),
-    #[error("{} can't be written", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("{} can't be put in its place", path.display())]
-    Rename { path: PathBuf, source: io::Error },
-}
-
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        let (code, hint) = match &error {
-            FileError::Exists(_) => (
-                ExitCode::Invalid,
-                "name another file, or overwrite it with `--force`",
-            ),
-            FileError::PartExists(_) => (
-                ExitCode::Unavailable,
-                "remove it if no other export is running",
-            ),
-            FileError::Write { source, .. } | FileError::Rename { source, .. } => (
-                match source.kind() {
-                    io::ErrorKind::NotFound => ExitCode::NotFound,
-                    io::ErrorKind::PermissionDenied => ExitCode::Denied,
-                    _ => ExitCode::Failure,
-                },
-                "name a file that can be written, where there is room for it",
-            ),
-        };
-        Self::new(code, error).with_hint(hint)
-    }
 }
 
 fn failure(error: ExportError) -> Failure {
@@ -131,9 +89,10 @@ struct Report<'a> {
 
 impl ExportArgs {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        check_free(&self.car, self.force)?;
         let log = session.open(StoreMode::MustExist).await?.log();
-        let (part, file) = Part::create(&self.car, self.force)?;
-        let flushed = file.try_clone().map_err(|source| part.unwritable(source))?;
+        let (out, file) = OutFile::create(&self.car, self.force)?;
+        let written = file.try_clone().map_err(|source| out.unwritable(source))?;
 
         let ctx = Context::new();
         let last = log.stats(&ctx).await?.last.get();
@@ -153,7 +112,8 @@ impl ExportArgs {
             return Err(Failure::new(ExitCode::NotFound, error)
                 .with_hint("`cim streams` lists the streams of the store"));
         }
-        part.finish(flushed, self.force).await?;
+        let finished = tokio::task::spawn_blocking(move || out.finish(written)).await;
+        finished.map_err(|error| Failure::new(ExitCode::Failure, error))??;
         show(ui, &self.car, &exported)
     }
 }
@@ -193,85 +153,5 @@ fn commits(number: u64) -> String {
     match number {
         1 => "1 commit".to_owned(),
         number => format!("{number} commits"),
-    }
-}
-
-/// FILE.part, which is removed unless it was put in FILE's place.
-struct Part {
-    file: PathBuf,
-    part: PathBuf,
-    renamed: bool,
-}
-
-impl Part {
-    fn create(file: &Path, force: bool) -> Result<(Self, File), FileError> {
-        if !force && file.exists() {
-            return Err(FileError::Exists(file.to_owned()));
-        }
-        let mut name = OsString::from(file);
-        name.push(".part");
-        let part = PathBuf::from(name);
-        // Two exports into one file would write over each other.
-        let opened = OpenOptions::new().write(true).create_new(true).open(&part);
-        match opened {
-            Ok(opened) => {
-                let part = Self {
-                    file: file.to_owned(),
-                    part,
-                    renamed: false,
-                };
-                Ok((part, opened))
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(FileError::PartExists(part))
-            }
-            Err(source) => Err(FileError::Write { path: part, source }),
-        }
-    }
-
-    fn unwritable(&self, source: io::Error) -> FileError {
-        let path = self.part.clone();
-        FileError::Write { path, source }
-    }
-
-    /// Flushes what was written to disk and gives it its name.
-    async fn finish(mut self, written: File, force: bool) -> Result<(), Failure> {
-        let flushed = tokio::task::spawn_blocking(move || written.sync_all()).await;
-        let flushed = flushed.map_err(|error| Failure::new(ExitCode::Failure, error))?;
-        flushed.map_err(|source| self.unwritable(source))?;
-        if !force && self.file.exists() {
-            return Err(FileError::Exists(self.file.clone()).into());
-        }
-        let renamed = std::fs::rename(&self.part, &self.file).and_then(|()| {
-            self.renamed = true;
-            flush_name(&self.file)
-        });
-        let path = self.file.clone();
-        renamed.map_err(|source| FileError::Rename { path, source })?;
-        Ok(())
-    }
-}
-
-/// A new name is on disk only when the directory is.
-#[cfg(unix)]
-fn flush_name(file: &Path) -> io::Result<()> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn flush_name(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.renamed {
-            // Where it can't be removed the next export says that it is there.
-            let _ = std::fs::remove_file(&self.part);
-        }
     }
 }

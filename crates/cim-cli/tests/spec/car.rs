@@ -133,6 +133,33 @@ async fn a_file_that_exists_is_overwritten_only_when_asked_for() {
     assert_ne!(files.bytes("history.car"), b"precious");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_regular_file_is_never_overwritten() {
+    let (shop, files) = (shop().await, Files::new());
+    std::fs::create_dir(files.path("directory")).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(files.path("socket")).unwrap();
+    std::os::unix::fs::symlink("target", files.path("link")).unwrap();
+    for (name, what) in [
+        ("directory", "a directory"),
+        ("socket", "a device, a pipe or a socket"),
+        ("link", "a symbolic link"),
+    ] {
+        let file = files.path(name);
+        for force in [&[][..], &["--force"]] {
+            let args = [&["export", "--car", &file, "-q"], force].concat();
+            let expected = format!(
+                "--- standard error\nerror: /FILES/{name} is {what}, and no file to write over\nhint: \
+                 name another file; `--force` overwrites regular files alone\n--- code 5\n"
+            );
+            assert_eq!(files.shown(&shop.run(&args).await), expected);
+        }
+    }
+    assert_eq!(files.names(), ["directory", "link", "socket"]);
+    let socket = std::fs::symlink_metadata(files.path("socket")).unwrap();
+    assert!(!socket.is_file());
+}
+
 #[tokio::test]
 async fn what_another_export_is_writing_is_not_touched() {
     let (shop, files) = (shop().await, Files::new());
@@ -140,8 +167,8 @@ async fn what_another_export_is_writing_is_not_touched() {
     std::fs::write(files.path("history.car.part"), "under way").unwrap();
     expect![[r#"
         --- standard error
-        error: /FILES/history.car.part exists: another export is writing it, or one was killed
-        hint: remove it if no other export is running
+        error: /FILES/history.car.part exists: another command is writing it, or one was killed
+        hint: remove it if nothing is writing it any more
         --- code 7
     "#]]
     .assert_eq(&files.shown(&shop.run(&["export", "--car", &file, "-q"]).await));

@@ -526,3 +526,31 @@ async fn the_log_verifies_without_the_tree() {
     "#]]
     .assert_eq(&other.show(&args).await);
 }
+
+#[tokio::test]
+async fn what_is_there_is_overwritten_only_when_asked_for() {
+    let desk = Desk::new().await;
+    desk.create("old").await;
+    desk.append(6).await;
+    desk.create("new").await;
+    for args in [
+        &["create", "--key", "@key"][..],
+        &["prove", "sales.order.1@1", "--checkpoint", "@new"],
+        &["consistency", "@old", "@new", "--key", "@key"],
+    ] {
+        desk.write("kept", "precious");
+        let out = [args, &["--out", "@kept", "-q"]].concat();
+        expect![[r#"
+            --- standard error
+            error: kept exists already
+            hint: name another file, or overwrite it with `--force`
+            --- code 5
+        "#]]
+        .assert_eq(&desk.show(&out).await);
+        assert_eq!(desk.text("kept"), "precious");
+        let forced = [&out[..], &["--force"]].concat();
+        desk.run(&forced).await.ok();
+        assert!(desk.text("kept").contains("example.com/shop\n"));
+        assert!(!Path::new(&desk.path("kept.part")).exists());
+    }
+}

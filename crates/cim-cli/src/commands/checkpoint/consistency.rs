@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{CheckpointLine, files};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
+use crate::out_file::{self, check_free};
 use crate::output::Style;
 use crate::session::{Session, StoreMode};
 
@@ -36,6 +37,9 @@ pub(super) struct ConsistencyArgs {
     /// Where to write the proof
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Overwrite FILE where it exists and is a regular file
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 /// The result, as JSON.
@@ -49,6 +53,9 @@ struct ConsistencyLine<'a> {
 
 impl ConsistencyArgs {
     pub(super) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        if let Some(path) = &self.out {
+            check_free(path, self.force)?;
+        }
         let key = files::verifier_key(&self.key)?;
         let old = files::open_checkpoint(&self.old, &key)?;
         let new = files::open_checkpoint(&self.new, &key)?;
@@ -62,7 +69,7 @@ impl ConsistencyArgs {
         let (ctx, checkpoints) = (Context::new(), Checkpoints::new(store));
         let proof = checkpoints.consistency(&ctx, &old, &new).await?;
         if let Some(path) = &self.out {
-            files::write(path, proof.to_string().as_bytes())?;
+            out_file::write(path, self.force, proof.to_string().as_bytes())?;
         }
         let ui = &mut *session.ui;
         let line = ConsistencyLine {

@@ -8,8 +8,9 @@ use cim_store::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CheckpointLine, files, progress};
+use super::{CheckpointLine, progress};
 use crate::error::Failure;
+use crate::out_file::{self, check_free};
 use crate::session::{Session, StoreMode};
 
 /// Sign what the log is now
@@ -32,6 +33,9 @@ pub(super) struct CreateArgs {
     /// Where to write the checkpoint, instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Overwrite FILE where it exists and is a regular file
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 /// The checkpoint, as JSON.
@@ -44,6 +48,9 @@ struct CreatedLine<'a> {
 
 impl CreateArgs {
     pub(super) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        if let Some(path) = &self.out {
+            check_free(path, self.force)?;
+        }
         let key = read_signing_key(&self.key)?;
         let store = session.open(StoreMode::MustExist).await?;
         let ui = &mut *session.ui;
@@ -52,7 +59,7 @@ impl CreateArgs {
         let checkpoint = checkpoints.create(&ctx, &key, shown).await?;
         let text = checkpoint.to_string();
         if let Some(path) = &self.out {
-            files::write(path, text.as_bytes())?;
+            out_file::write(path, self.force, text.as_bytes())?;
         }
         let line = CheckpointLine::of(&checkpoint);
         if ui.is_json() {

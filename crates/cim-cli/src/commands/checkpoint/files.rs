@@ -28,11 +28,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let code = match &error {
             FileError::Read { source, .. } | FileError::Write { source, .. } => {
-                match source.kind() {
-                    io::ErrorKind::NotFound => ExitCode::NotFound,
-                    io::ErrorKind::PermissionDenied => ExitCode::Denied,
-                    _ => ExitCode::Failure,
-                }
+                ExitCode::of_file(source)
             }
             FileError::TooLarge { .. } => ExitCode::Invalid,
         };
@@ -62,7 +58,7 @@ pub(super) fn open_checkpoint(path: &Path, key: &VerifierKey) -> Result<Checkpoi
     Ok(Checkpoint::open(&read(path)?, keys)?)
 }
 
-/// Writes a file whole: under another name first, flushed and renamed.
+/// Writes a file of a tree, over an older one: under another name first, flushed and renamed.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |source| FileError::Write {
         path: path.to_owned(),

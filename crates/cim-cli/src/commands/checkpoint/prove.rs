@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{CheckpointLine, files};
 use crate::commands::{StreamError, parse_stream};
 use crate::error::Failure;
+use crate::out_file::{self, check_free};
 use crate::session::{Session, StoreMode};
 
 /// Prove that an event is in the log of a checkpoint
@@ -34,6 +35,9 @@ pub(super) struct ProveArgs {
     /// Where to write the proof, instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Overwrite FILE where it exists and is a regular file
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 /// EVENT.
@@ -79,6 +83,9 @@ struct ProofLine<'a> {
 
 impl ProveArgs {
     pub(super) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        if let Some(path) = &self.out {
+            check_free(path, self.force)?;
+        }
         let checkpoint = Checkpoint::parse(&files::read(&self.checkpoint)?)?;
         let store = session.open(StoreMode::MustExist).await?;
         let (ctx, checkpoints) = (Context::new(), Checkpoints::new(store));
@@ -86,7 +93,7 @@ impl ProveArgs {
         let proof = checkpoints.prove(&ctx, &event, &checkpoint).await?;
         let text = proof.to_string();
         if let Some(path) = &self.out {
-            files::write(path, text.as_bytes())?;
+            out_file::write(path, self.force, text.as_bytes())?;
         }
         let ui = &mut *session.ui;
         let line = ProofLine {
