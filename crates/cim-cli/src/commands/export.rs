@@ -145,6 +145,9 @@ fn show(ui: &mut Ui, file: &Path, exported: &HistoryFile) -> Result<(), Failure>
     ui.line(format_args!("events   {}", report.events))?;
     ui.line(format_args!("streams  {}", report.streams))?;
     ui.line(format_args!("tree     {}", report.tree))?;
+    if let Some(pattern) = report.pattern {
+        ui.line(format_args!("pattern  {pattern}"))?;
+    }
     ui.line(format_args!("bytes    {}", report.bytes))
 }
 

@@ -200,6 +200,9 @@ impl ImportArgs {
         ui.line(format_args!("events   {}", report.events))?;
         ui.line(format_args!("streams  {}", report.streams))?;
         ui.line(format_args!("tree     {}", report.tree))?;
+        if let Some(pattern) = report.pattern {
+            ui.line(format_args!("pattern  {pattern}"))?;
+        }
         ui.line(format_args!("bytes    {}", report.bytes))?;
         if let Some((found, stored)) = counts {
             ui.line(format_args!("found    {found}"))?;

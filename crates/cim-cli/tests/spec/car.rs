@@ -232,8 +232,22 @@ async fn a_pattern_exports_some_streams_and_one_that_matches_none_no_file() {
         (&exported["events"], &exported["streams"]),
         (&3.into(), &2.into())
     );
+    let checked = shop.run(&["import", "--car", &file, "--check", "-q"]).await;
+    expect![[r#"
+        file     /FILES/orders.car
+        root     bafyreifd5ykammrsn777zwtupt5ybxhdtrgyf7gr6kl65hqoll6pl5dq5e
+        events   3
+        streams  2
+        tree     zBoLJBxb6y9ll5ebDM1BY6521N7dl7vUNqOv6oel5S4=
+        pattern  sales.>
+        bytes    1263
+    "#]].assert_eq(&files.shown(&checked));
     let elsewhere = Workbench::new();
-    elsewhere.run(&["import", "--car", &file]).await.ok();
+    let imported = elsewhere.run(&["import", "--car", &file]).await.ok();
+    assert!(
+        imported.contains("\npattern  sales.>\nbytes "),
+        "{imported}"
+    );
     assert_eq!(
         elsewhere.run(&["log", "--json"]).await.ok().lines().count(),
         3
@@ -271,6 +285,7 @@ async fn a_file_with_a_split_commit_can_be_checked_but_not_imported() {
         events   1
         streams  1
         tree     9EdwJ/rB1XOvtRgl63TsvSe8+ELyTAYYDEesf5PpXmY=
+        pattern  bank.account.1
         bytes    659
         --- standard error
         exported up to position: 1 of 2
