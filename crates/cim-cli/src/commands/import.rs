@@ -11,7 +11,7 @@ use cim_domain::persistence::car::{
 };
 use cim_ipld::Cid;
 use cim_ipld::car::CarErrorKind;
-use cim_store::{Context, Fault};
+use cim_store::{Context, EventLogError, Fault};
 use clap::Args;
 use serde::Serialize;
 
@@ -218,55 +218,68 @@ fn failure(error: ImportError, reached: Option<ImportProgress>) -> Failure {
     let other_store =
         "import into an empty store, or into one that holds a beginning of this history";
     let alone = "import into a store that nobody else writes to";
+    let mut stored = reached.map_or(0, |reached| reached.events);
     let (code, hint) = match &error {
         ImportError::File(error) => of_file(error),
         ImportError::OtherHistory { .. } | ImportError::MoreThanFile { .. } => {
-            (ExitCode::Conflict, other_store)
+            (ExitCode::Conflict, other_store.to_owned())
         }
-        ImportError::TruncatedTarget { .. } => (ExitCode::Invalid, other_store),
+        ImportError::TruncatedTarget { .. } => (ExitCode::Invalid, other_store.to_owned()),
         ImportError::HalfCommit { .. } => (
             ExitCode::Integrity,
-            "`cim verify` names every damaged place",
+            "`cim verify` names every damaged place".to_owned(),
         ),
         ImportError::OtherCid { .. } => (
             ExitCode::Integrity,
-            "the store does not keep its contract; don't use what it holds",
+            "the store does not keep its contract; don't use what it holds".to_owned(),
         ),
-        ImportError::Mixed { .. } => (ExitCode::Conflict, alone),
-        ImportError::Store { source, .. } if source.is_conflict() => (ExitCode::Conflict, alone),
-        // Trying again would end in the same place.
-        ImportError::Store { source, .. }
-            if matches!(
-                source.fault(),
-                Some(Fault::Invalid | Fault::TooLarge { .. })
-            ) =>
-        {
-            (
-                ExitCode::of(source),
-                "no store of this kind takes this event: import a file that `cim export` wrote, \
-                 into a store with the limits of the one that it came from",
-            )
+        ImportError::Mixed { .. } => (ExitCode::Conflict, alone.to_owned()),
+        ImportError::Store { source, .. } if source.is_conflict() => {
+            (ExitCode::Conflict, alone.to_owned())
         }
-        ImportError::Store { source, .. } => (ExitCode::of(source), again),
-        ImportError::Read(source) => (ExitCode::of(source), again),
-        _ => (ExitCode::Failure, again),
+        ImportError::Store { source, event, .. } => {
+            stored = event.saturating_sub(1);
+            (ExitCode::of(source), of_store(source, again))
+        }
+        ImportError::Read(source) => (ExitCode::of(source), of_store(source, again)),
+        _ => (ExitCode::Failure, again.to_owned()),
     };
-    let stored = reached.filter(|reached| reached.events > 0 && hint != again);
     let hint = match stored {
-        Some(reached) => format!(
-            "{hint}; the store holds the first {} events of the file",
-            reached.events
-        ),
-        None => hint.to_owned(),
+        0 => hint,
+        _ if hint.ends_with(again) => hint,
+        events => format!("{hint}; the store holds the first {events} events of the file"),
     };
     Failure::new(code, error).with_hint(hint)
 }
 
-fn of_file(error: &HistoryFileError) -> (ExitCode, &'static str) {
-    match error {
-        HistoryFileError::Car(error) if matches!(error.kind(), CarErrorKind::Read(_)) => {
-            (ExitCode::Failure, "name a file that can be read")
+/// What to do where the store did not do what it should. Only what passes by itself is told to be
+/// tried again as it is: `again`.
+fn of_store(error: &EventLogError, again: &str) -> String {
+    let change = match error.fault() {
+        None => return again.to_owned(),
+        Some(Fault::Unavailable | Fault::Closed) => {
+            let first = error.hint().map(|hint| format!("{hint}; "));
+            return first.unwrap_or_default() + again;
         }
+        Some(Fault::Integrity) => {
+            return "`cim verify` names every damaged place".to_owned();
+        }
+        Some(Fault::TooLarge { .. }) => "import into a store that takes events of that size",
+        Some(Fault::Denied) => "get the right to read and to append there",
+        Some(_) => "import into a store that takes every event of the file",
+    };
+    let change = error.hint().unwrap_or(change);
+    format!("{change}; before that the same command ends here again")
+}
+
+fn of_file(error: &HistoryFileError) -> (ExitCode, String) {
+    let (code, hint) = match error {
+        HistoryFileError::Car(error) => match error.kind() {
+            CarErrorKind::Read(source) => {
+                (ExitCode::of_file(source), "name a file that can be read")
+            }
+            _ => (ExitCode::Integrity, UNDAMAGED),
+        },
         HistoryFileError::OtherRoot { .. } => (
             ExitCode::Integrity,
             "this is another history, or the CID is misspelled",
@@ -276,45 +289,22 @@ fn of_file(error: &HistoryFileError) -> (ExitCode, &'static str) {
             "export without a PATTERN, or with one that matches all streams of each commit; \
              `--check` only checks the file",
         ),
+        HistoryFileError::Version { .. } | HistoryFileError::EventVersion { .. } => (
+            ExitCode::Invalid,
+            "read it with the release of cim that wrote it, or a newer one",
+        ),
+        HistoryFileError::RepeatedCommit { .. } => (
+            ExitCode::Integrity,
+            "no export wrote this file as it is; ask where it comes from",
+        ),
         HistoryFileError::Unfinished => (ExitCode::Integrity, "export again"),
         error if error.is_not_importable() => (
             ExitCode::Invalid,
             "import a file that `cim export` of this release or an older one wrote",
         ),
-        _ => (
-            ExitCode::Integrity,
-            "take an undamaged copy of the file, or export again",
-        ),
-    }
+        _ => (ExitCode::Integrity, UNDAMAGED),
+    };
+    (code, hint.to_owned())
 }
 
-#[cfg(test)]
-mod tests {
-    use cim_store::{CommitId, EventLogError};
-
-    use super::*;
-
-    fn refused(source: EventLogError) -> Failure {
-        let commit = CommitId::from_bytes([1; 16]);
-        let event = 7;
-        failure(
-            ImportError::Store {
-                event,
-                commit,
-                source,
-            },
-            None,
-        )
-    }
-
-    #[test]
-    fn nobody_is_told_to_repeat_what_can_never_be_stored() {
-        let refused_for_ever = refused(EventLogError::invalid("too deep"));
-        assert_eq!(refused_for_ever.code(), ExitCode::Invalid);
-        let hint = refused_for_ever.hint().unwrap();
-        assert!(!hint.contains("goes on"), "{hint}");
-        let away = refused(EventLogError::unavailable("the server is away"));
-        assert_eq!(away.code(), ExitCode::Unavailable);
-        assert!(away.hint().unwrap().contains("the same command goes on"));
-    }
-}
+const UNDAMAGED: &str = "take an undamaged copy of the file, or export again";

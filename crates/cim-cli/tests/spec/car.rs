@@ -6,8 +6,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use cim_cli::ExitCode;
+use cim_ipld::EventCid;
+use cim_ipld::car::{CarReader, CarWriter};
 use cim_store::{
-    Append, ContentType, Context, EventLog, EventType, ExpectedVersion, NewEvent, StreamId,
+    Append, CommitId, ContentType, Context, EventLog, EventLogError, EventType, ExpectedVersion,
+    Fault, LimitName, NewEvent, StreamId,
 };
 use expect_test::expect;
 use serde_json::Value;
@@ -241,7 +244,8 @@ async fn a_pattern_exports_some_streams_and_one_that_matches_none_no_file() {
         tree     zBoLJBxb6y9ll5ebDM1BY6521N7dl7vUNqOv6oel5S4=
         pattern  sales.>
         bytes    1263
-    "#]].assert_eq(&files.shown(&checked));
+    "#]]
+    .assert_eq(&files.shown(&checked));
     let elsewhere = Workbench::new();
     let imported = elsewhere.run(&["import", "--car", &file]).await.ok();
     assert!(
@@ -327,6 +331,103 @@ async fn a_store_that_holds_something_else_is_refused_with_a_conflict() {
     let ended = shop.run(&["import", "--car", &file, "-q"]).await;
     assert_eq!(ended.code, ExitCode::Conflict);
     assert_eq!(shop.run(&["log", "--json"]).await.ok().lines().count(), 5);
+}
+
+/// What is said when the store fails at its third append with this error.
+async fn import_that_fails(fail: fn() -> EventLogError) -> String {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    shop.run(&["export", "--car", &file]).await.ok();
+    let there = Workbench::with_log(|log, _| {
+        TamperedLog::appending(log, move |append| match append {
+            3 => Fate::Fails(fail()),
+            _ => Fate::Stored,
+        })
+    });
+    there.run(&["import", "--car", &file, "-q"]).await.show()
+}
+
+#[tokio::test]
+async fn an_import_that_the_store_refuses_says_what_to_change() {
+    let too_large = || {
+        EventLogError::too_large(LimitName::PayloadBytes, 2_000_000, 966_656)
+            .with_hint("set `max_payload: 4MB` in the server's configuration")
+    };
+    expect![[r#"
+        --- standard error
+        error: event 3 of the file, the first of commit 00000000-0000-8001-8000-000000000004, is not stored
+          because: 2000000 bytes of payload are too many; at most 966656 are possible
+        hint: set `max_payload: 4MB` in the server's configuration; before that the same command ends here again; the store holds the first 2 events of the file
+        --- code 5
+    "#]].assert_eq(&import_that_fails(too_large).await);
+    let too_large = || EventLogError::too_large(LimitName::PayloadBytes, 2_000_000, 1_048_576);
+    expect![[r#"
+        --- standard error
+        error: event 3 of the file, the first of commit 00000000-0000-8001-8000-000000000004, is not stored
+          because: 2000000 bytes of payload are too many; at most 1048576 are possible
+        hint: import into a store that takes events of that size; before that the same command ends here again; the store holds the first 2 events of the file
+        --- code 5
+    "#]].assert_eq(&import_that_fails(too_large).await);
+    let denied = || EventLogError::new(Fault::Denied, "no permission to publish");
+    expect![[r#"
+        --- standard error
+        error: event 3 of the file, the first of commit 00000000-0000-8001-8000-000000000004, is not stored
+          because: no permission to publish
+        hint: get the right to read and to append there; before that the same command ends here again; the store holds the first 2 events of the file
+        --- code 9
+    "#]].assert_eq(&import_that_fails(denied).await);
+}
+
+#[tokio::test]
+async fn an_import_that_the_store_may_take_later_says_that_it_goes_on() {
+    let unavailable = || EventLogError::unavailable("no server answers");
+    expect![[r#"
+        --- standard error
+        error: event 3 of the file, the first of commit 00000000-0000-8001-8000-000000000004, is not stored
+          because: no server answers
+        hint: what was imported so far is stored; the same command goes on after it
+        --- code 7
+    "#]].assert_eq(&import_that_fails(unavailable).await);
+    let full = || EventLogError::unavailable("the disk is full").with_hint("make room on the disk");
+    expect![[r#"
+        --- standard error
+        error: event 3 of the file, the first of commit 00000000-0000-8001-8000-000000000004, is not stored
+          because: the disk is full
+        hint: make room on the disk; what was imported so far is stored; the same command goes on after it
+        --- code 7
+    "#]].assert_eq(&import_that_fails(full).await);
+    let unknown = || EventLogError::unknown(CommitId::from_bytes([3; 16]), "the answer was lost");
+    expect![[r#"
+        --- standard error
+        error: event 3 of the file, the first of commit 00000000-0000-8001-8000-000000000004, is not stored
+          because: the answer was lost (commit: 03030303-0303-0303-0303-030303030303)
+        hint: what was imported so far is stored; the same command goes on after it
+        --- code 8
+    "#]].assert_eq(&import_that_fails(unknown).await);
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_format_is_no_damage() {
+    let (shop, files) = (shop().await, Files::new());
+    let file = files.path("history.car");
+    shop.run(&["export", "--car", &file]).await.ok();
+    let bytes = files.bytes("history.car");
+    let mut events = CarReader::new(&bytes[..]).unwrap();
+    let mut event = events.next_block().unwrap().unwrap().bytes.to_vec();
+    event[3] = 2;
+    let cid = EventCid::of(&event).to_cid();
+    let mut newer = CarWriter::new(Vec::new(), &[cid]).unwrap();
+    newer.write_block(&cid, &event).unwrap();
+    std::fs::write(&file, newer.finish().unwrap()).unwrap();
+    for args in [&["--check"][..], &[]] {
+        let args = [&["import", "--car", &file, "-q"], args].concat();
+        expect![[r#"
+            --- standard error
+            error: byte 59: event 1 of the file has a block of format version 2; this release reads version 1, a newer one may read it
+            hint: read it with the release of cim that wrote it, or a newer one
+            --- code 5
+        "#]].assert_eq(&Workbench::new().run(&args).await.show());
+    }
 }
 
 #[tokio::test]

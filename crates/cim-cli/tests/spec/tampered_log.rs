@@ -25,6 +25,8 @@ pub(crate) enum Fate {
     Late,
     /// It fails, and nothing is stored.
     Refused,
+    /// It fails with this error, and nothing is stored.
+    Fails(EventLogError),
 }
 
 type OnAppend = Box<dyn Fn(u64) -> Fate + Send + Sync>;
@@ -117,6 +119,7 @@ impl EventLog for TamperedLog {
                 }
             }
             Fate::Refused => return Err(EventLogError::unavailable("out of order today")),
+            Fate::Fails(error) => return Err(error),
         }
         self.inner.append(ctx, append).await
     }

@@ -5,11 +5,12 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use cim_domain::persistence::car::{HistoryFileError, ImportError, ImportOptions, check};
-use cim_domain::store::EventLog;
+use cim_domain::store::{CommitId, EventLog, RecordedEvent};
 use cim_ipld::EventCid;
 use cim_ipld::car::{CarReader, CarWriter};
 
 use crate::car_histories::{cids, empty, exported, log_with, try_import};
+use crate::scripted_log::ScriptedLog;
 
 async fn small() -> Arc<dyn EventLog> {
     log_with(&[vec![(1, 2)], vec![(2, 1), (1, 1)], vec![(3, 1)]]).await
@@ -165,6 +166,89 @@ async fn a_newer_layout_is_refused_by_its_number() {
         panic!("{error}");
     };
     assert!(error.is_not_importable());
+}
+
+/// A sound file of these events, made without any store.
+fn made_up(events: &[Vec<u8>]) -> Vec<u8> {
+    let mut parts: Vec<_> = events
+        .iter()
+        .map(|block| (EventCid::of(block), block.clone()))
+        .collect();
+    parts.push((EventCid::of(b"\xa0"), b"\xa0".to_vec()));
+    file_of(&parts)
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_format_is_refused_by_its_number_and_is_no_damage() {
+    let (_, bytes) = exported(&log_with(&[vec![(1, 1)]]).await).await;
+    let (_, event) = blocks(&bytes).swap_remove(0);
+    for (version, found) in [
+        (&[2][..], 2),
+        (&[0x18, 24], 24),
+        (&[0x1b, 1, 0, 0, 0, 0, 0, 0, 0], 1 << 56),
+    ] {
+        let newer = [&event[..3], version, &event[4..]].concat();
+        let error = refused(&made_up(&[newer])).await;
+        let HistoryFileError::EventVersion {
+            event: 1,
+            found: is,
+            ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(is, found);
+        assert!(error.is_not_importable());
+        assert!(error.to_string().contains("a newer one may read it"));
+    }
+    let none = [&event[..3], &[0], &event[4..]].concat();
+    let error = refused(&made_up(&[none])).await;
+    assert!(
+        matches!(error, HistoryFileError::Malformed { event: 1, .. }),
+        "{error}"
+    );
+}
+
+/// A file of so many commits, each in a stream of its own, which somebody made up: what `alter` makes
+/// of the events.
+async fn of_commits(commits: usize, alter: fn(&mut RecordedEvent)) -> Vec<u8> {
+    let commits: Vec<_> = (0..commits).map(|number| vec![(number, 1)]).collect();
+    let log = ScriptedLog::altering(log_with(&commits).await, alter);
+    let log: Arc<dyn EventLog> = log;
+    exported(&log).await.1
+}
+
+/// Gives the commit at this position the id of the one at the first.
+fn repeat_at(position: u64, event: &mut RecordedEvent) {
+    if [1, position].contains(&event.position.get()) {
+        event.commit_id = CommitId::from_bytes([7; 16]);
+        let mut block = Vec::new();
+        event.block().encode_into(&mut block);
+        event.cid = EventCid::of(&block);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_id_that_comes_twice_is_blamed_on_the_file() {
+    let error = refused(&of_commits(5, |event| repeat_at(4, event)).await).await;
+    let HistoryFileError::RepeatedCommit { event: 4, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(!error.is_not_importable());
+}
+
+#[tokio::test]
+async fn a_commit_id_that_comes_again_much_later_is_not_stored_twice() {
+    let file = of_commits(20_000, |event| repeat_at(19_001, event)).await;
+    let there = empty();
+    let error = file_error(try_import(&there, &file).await.unwrap_err());
+    let told = matches!(
+        error,
+        HistoryFileError::RepeatedCommit { event: 19_001, .. }
+    );
+    assert!(told, "{error}");
+    let stored = cids(&there).await.len();
+    assert!((8_192..19_000).contains(&stored), "{stored}");
 }
 
 #[tokio::test]

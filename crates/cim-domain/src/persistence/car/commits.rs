@@ -42,6 +42,8 @@ struct Open {
 pub(crate) struct Step {
     /// The commit before this event's, where it ended without all its events.
     pub(crate) split: Option<SplitCommit>,
+    /// Whether this event is the first one that is there of its commit.
+    pub(crate) begins: bool,
     /// Whether this event is the last one of a commit that is whole.
     pub(crate) completes: bool,
 }
@@ -64,6 +66,7 @@ impl Commits {
                 (fresh, before.and_then(|before| self.close(before)))
             }
         };
+        let begins = open.seen == 0;
         if seat.index != open.seen {
             open.missing = open.missing.or(Some(open.seen));
         }
@@ -71,7 +74,11 @@ impl Commits {
         open.seen += 1;
         let completes = open.seen == seat.count;
         self.open = (!completes).then_some(open);
-        Step { split, completes }
+        Step {
+            split,
+            begins,
+            completes,
+        }
     }
 
     /// Nothing follows any more.
@@ -159,6 +166,16 @@ mod tests {
         );
         assert_eq!(split(&[seat(1, 1, 2), seat(1, 0, 2)]), [(1, 0), (1, 1)]);
         assert_eq!(split(&[seat(1, 0, 2), seat(1, 1, 3)]), [(1, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn the_first_event_that_is_there_begins_its_commit() {
+        let mut commits = Commits::default();
+        assert!(commits.push(seat(1, 0, 3)).begins);
+        assert!(!commits.push(seat(1, 2, 3)).begins);
+        assert!(commits.push(seat(2, 1, 2)).begins);
+        assert!(commits.push(seat(3, 0, 1)).begins);
+        assert!(commits.push(seat(1, 1, 3)).begins);
     }
 
     #[test]

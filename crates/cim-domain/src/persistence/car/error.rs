@@ -172,6 +172,19 @@ pub enum HistoryFileError {
         #[source]
         source: BlockError,
     },
+    /// An event's block has a format of a later release.
+    #[error(
+        "byte {offset}: event {event} of the file has a block of format version {found}; this release \
+         reads version 1, a newer one may read it"
+    )]
+    EventVersion {
+        /// The byte at which the event's section begins.
+        offset: u64,
+        /// Which event of the file it is, from 1.
+        event: u64,
+        /// The format version found.
+        found: u64,
+    },
     /// An event names a stream that can't be.
     #[error("event {event} of the file belongs to a stream that can't be")]
     Stream {
@@ -199,7 +212,9 @@ pub enum HistoryFileError {
         what: String,
     },
     /// The layout is a newer one.
-    #[error("byte {offset}: the layout has version {found}; this release reads version 1")]
+    #[error(
+        "byte {offset}: the layout has version {found}; this release reads version 1, a newer one may read it"
+    )]
     Version {
         /// The byte at which the root's section begins.
         offset: u64,
@@ -231,6 +246,19 @@ pub enum HistoryFileError {
         /// What its events disagree about.
         why: &'static str,
     },
+    /// Two commits have one id. No store stores an id twice, so somebody made the file up.
+    #[error(
+        "byte {offset}: event {event} of the file begins commit {commit}, which stands in the file \
+         before: no store has two commits with one id"
+    )]
+    RepeatedCommit {
+        /// The byte at which the event's section begins.
+        offset: u64,
+        /// Which event of the file it is, from 1.
+        event: u64,
+        /// The commit.
+        commit: CommitId,
+    },
     /// A block of the layout can't be made to compare it.
     #[error(transparent)]
     Encode(#[from] LayoutError),
@@ -241,16 +269,28 @@ fn of_streams(streams: &[String]) -> String {
     if streams.is_empty() {
         return String::new();
     }
-    format!("; it belongs to another stream than {}", streams.join(", "))
+    let (named, more) = streams.split_at(streams.len().min(NAMED_STREAMS));
+    let more = match more.len() {
+        0 => String::new(),
+        number => format!(" and {number} more"),
+    };
+    format!(
+        "; it belongs to another stream than {}{more}",
+        named.join(", ")
+    )
 }
 
+/// A commit can have written thousands of streams, and a sentence has an end.
+const NAMED_STREAMS: usize = 5;
+
 impl HistoryFileError {
-    /// Whether the file is sound, but can't be stored as it is.
+    /// Whether nothing of the file is damaged as far as it was read, but it can't be stored as it is.
     pub fn is_not_importable(&self) -> bool {
         matches!(
             self,
             Self::Roots { .. }
                 | Self::Version { .. }
+                | Self::EventVersion { .. }
                 | Self::SplitCommit { .. }
                 | Self::NotOneCommit { .. }
                 | Self::Event { .. }
@@ -350,4 +390,28 @@ pub enum ImportError {
     /// The thread that reads the file ended without an answer.
     #[error("the thread that reads the file ended unexpectedly")]
     Thread(#[source] Option<tokio::task::JoinError>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_few_of_many_streams() {
+        let split = SplitCommit {
+            commit: CommitId::from_bytes([1; 16]),
+            missing: 0,
+            count: 9,
+        };
+        let told = |number: usize| {
+            let streams = (1..=number).map(|number| format!("a.b.{number}")).collect();
+            let error = HistoryFileError::SplitCommit { split, streams };
+            let told = error.to_string();
+            told.split_once(" is not there").unwrap().1.to_owned()
+        };
+        let five = "; it belongs to another stream than a.b.1, a.b.2, a.b.3, a.b.4, a.b.5";
+        assert_eq!(told(0), "");
+        assert_eq!(told(5), five);
+        assert_eq!(told(7), format!("{five} and 2 more"));
+    }
 }

@@ -6,10 +6,13 @@
 //!                 └─► page, heads, root: made again, compared          names its events was compared
 //! ```
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use cim_ipld::car::{CarBlock, CarReader};
-use cim_ipld::{Cid, EventBlock, EventCid, dag_cbor};
+use cim_ipld::{
+    BLOCK_FORMAT_VERSION, BlockError, BlockErrorKind, Cid, EventBlock, EventCid, dag_cbor,
+};
 use cim_store::{CommitId, Limits, StreamId, StreamPattern};
 
 use super::commits::{Commits, Seat, SplitCommit};
@@ -75,6 +78,8 @@ pub(crate) struct FileReader<R> {
     split: SplitCommits,
     outline: Outline,
     commits: Commits,
+    /// The ids of all commits so far: what keeps files with two commits of one id away from stores.
+    ids: HashSet<CommitId>,
     window: Filling,
     /// Whether the block before this one was a page.
     paged: bool,
@@ -126,6 +131,7 @@ impl<R: Read> FileReader<R> {
             split,
             outline: Outline::default(),
             commits: Commits::default(),
+            ids: HashSet::new(),
             window: Filling::default(),
             paged: false,
             refused: None,
@@ -176,14 +182,8 @@ impl<R: Read> FileReader<R> {
             };
             self.paged = false;
             let number = self.outline.events() + 1;
-            let event = EventBlock::decode(block.bytes).map_err(|source| {
-                let offset = block.offset;
-                HistoryFileError::Malformed {
-                    offset,
-                    event: number,
-                    source,
-                }
-            })?;
+            let event = EventBlock::decode(block.bytes)
+                .map_err(|source| unreadable(block.offset, number, source))?;
             if !self.outline.has_stream(event.stream) {
                 StreamId::parse(event.stream).map_err(|source| HistoryFileError::Stream {
                     event: number,
@@ -204,6 +204,14 @@ impl<R: Read> FileReader<R> {
                 count: event.count,
             };
             let step = self.commits.push(seat);
+            let repeats = step.begins && !self.ids.insert(seat.commit);
+            if repeats && self.refused.is_none() {
+                self.refused = Some(HistoryFileError::RepeatedCommit {
+                    offset: block.offset,
+                    event: number,
+                    commit: seat.commit,
+                });
+            }
             match self.split {
                 // Nobody stores them, so they need not be kept.
                 SplitCommits::Count => {}
@@ -330,10 +338,40 @@ impl Kept {
     }
 }
 
-/// Whether a block begins as every event's does: a map whose first keys are `v`, which is 1, and
-/// `id`. Nothing else in a file begins so.
+/// Whether a block begins as every event's does: a map whose first keys are `v`, an unsigned integer,
+/// and `id`. Nothing else in a file begins so. The number is that of the format: one that this release
+/// does not know is no reason to take an event for something else.
 fn is_event(block: &[u8]) -> bool {
-    matches!(block, [0xa0..=0xb7, 0x61, b'v', 1, 0x62, b'i', b'd', ..])
+    let [0xa0..=0xb7, 0x61, b'v', version, rest @ ..] = block else {
+        return false;
+    };
+    let more = match version {
+        0..=0x17 => 0,
+        0x18 => 1,
+        0x19 => 2,
+        0x1a => 4,
+        0x1b => 8,
+        _ => return false,
+    };
+    matches!(rest.get(more..), Some([0x62, b'i', b'd', ..]))
+}
+
+/// The error for an event's block that can't be decoded.
+fn unreadable(offset: u64, event: u64, source: BlockError) -> HistoryFileError {
+    match *source.kind() {
+        BlockErrorKind::UnsupportedVersion { found } if found > BLOCK_FORMAT_VERSION => {
+            HistoryFileError::EventVersion {
+                offset,
+                event,
+                found,
+            }
+        }
+        _ => HistoryFileError::Malformed {
+            offset,
+            event,
+            source,
+        },
+    }
 }
 
 /// The address of a block that hashes to the one it stands under.

@@ -58,7 +58,7 @@ pub struct Imported {
 /// some thousand events, and stops the import there by breaking.
 ///
 /// The file is read on a thread of its own, a window ahead; memory is a few windows of at most
-/// 16 MiB and a head for each stream.
+/// 16 MiB, a head for each stream, and the 16 bytes of each commit's id in a set, which are 20 to 40.
 ///
 /// # Errors
 /// [`ImportError`]. What is stored is always a beginning of the file made of whole commits, and
@@ -102,6 +102,7 @@ where
 }
 
 /// Reads and checks a file without storing anything. `progress` is told how many bytes were read.
+/// Memory is a page, a head for each stream and, as for an [`import()`], each commit's id.
 ///
 /// # Errors
 /// [`ImportError::File`] with the place; also where the file does not have the root of the options.

@@ -8,8 +8,9 @@
 //! history, and its order. `docs/format/car.md` says every byte.
 //!
 //! [`export()`] writes one, [`import()`] stores it elsewhere with the same CIDs, versions, commits and
-//! order, and [`check`] only reads it. All three see the ports and never an adapter, work with
-//! bounded memory, and do what blocks on threads of their own.
+//! order, and [`check`] only reads it. All three see the ports and never an adapter, keep little in
+//! memory (windows of events, a head for each stream; whoever reads also each commit's id), and do
+//! what blocks on threads of their own.
 //!
 //! ```
 //! use std::io::Cursor;
