@@ -42,8 +42,8 @@ fn failure(error: OpenError) -> Failure {
         OpenError::NotFound { .. } => (
             ExitCode::NotFound,
             Some(
-                "reading never creates a store; `cim append` and `cim demo git` do, or name \
-                 another one with `--store` or CIM_STORE"
+                "reading never creates a store; `cim append`, `cim import` and `cim demo git` do, or \
+                 name another one with `--store` or CIM_STORE"
                     .to_owned(),
             ),
         ),

@@ -1,13 +1,13 @@
 //! `cim import`: a history from a CAR file.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, BufReader, Seek};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use cim_domain::persistence::car::{
-    HistoryFile, HistoryFileError, ImportError, ImportOptions, ImportProgress, announced_root,
-    check, import,
+    HistoryFile, HistoryFileError, ImportError, ImportOptions, ImportProgress, check,
+    check_beginning, import,
 };
 use cim_ipld::Cid;
 use cim_ipld::car::CarErrorKind;
@@ -43,7 +43,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "FILE")]
     car: PathBuf,
     /// The root that the file must have, from somebody you trust
-    #[arg(long, value_name = "CID")]
+    #[arg(long, value_name = "CID", value_parser = parse_root)]
     root: Option<Cid>,
     /// Only check the file; open no store
     #[arg(long)]
@@ -52,21 +52,32 @@ pub struct ImportArgs {
 
 /// A file that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{} can't be read", path.display())]
-struct FileError {
-    path: PathBuf,
-    source: io::Error,
+enum FileError {
+    #[error("{} can't be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is a directory", .0.display())]
+    Directory(PathBuf),
 }
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        let code = match error.source.kind() {
-            io::ErrorKind::NotFound => ExitCode::NotFound,
-            io::ErrorKind::PermissionDenied => ExitCode::Denied,
-            _ => ExitCode::Failure,
+        let code = match &error {
+            FileError::Read { source, .. } => ExitCode::of_file(source),
+            FileError::Directory(_) => ExitCode::Invalid,
         };
         Self::new(code, error).with_hint("name a file that can be read")
     }
+}
+
+/// A text that is no root.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it is no CID; the root of a file is one that begins with bafyrei, and `cim export` prints it"
+)]
+struct RootError;
+
+fn parse_root(text: &str) -> Result<Cid, RootError> {
+    text.parse().map_err(|_| RootError)
 }
 
 /// What was imported, as JSON.
@@ -95,6 +106,7 @@ impl ImportArgs {
         if self.check {
             return self.check(session, file, bytes, options).await;
         }
+        let file = self.begin(file, options).await?;
         let log = session.open(StoreMode::Create).await?.log();
         let interrupt = &session.environment.interrupt;
         let ui = &mut *session.ui;
@@ -125,24 +137,33 @@ impl ImportArgs {
         self.show(ui, &imported.file, counts)
     }
 
-    /// Opens the file, and looks at its header before a store is made for it.
-    fn open(&self) -> Result<(File, u64), Failure> {
-        let unreadable = |source| FileError {
-            path: self.car.clone(),
-            source,
-        };
-        let mut file = File::open(&self.car).map_err(unreadable)?;
-        let bytes = file.metadata().map_err(unreadable)?.len();
-        let found = announced_root(&file).map_err(|error| failure(error.into(), None))?;
-        if let Some(expected) = self.root.filter(|expected| *expected != found) {
-            let error = HistoryFileError::OtherRoot {
-                expected: expected.into(),
-                found: found.into(),
-            };
-            return Err(failure(error.into(), None));
+    fn unreadable(&self, source: io::Error) -> FileError {
+        let path = self.car.clone();
+        FileError::Read { path, source }
+    }
+
+    /// Opens the file, and says how many bytes it has.
+    fn open(&self) -> Result<(File, u64), FileError> {
+        let file = File::open(&self.car).map_err(|source| self.unreadable(source))?;
+        let found = file.metadata().map_err(|source| self.unreadable(source))?;
+        match found.is_dir() {
+            true => Err(FileError::Directory(self.car.clone())),
+            false => Ok((file, found.len())),
         }
-        file.rewind().map_err(unreadable)?;
-        Ok((file, bytes))
+    }
+
+    /// Looks at the file's beginning before a store is made for it.
+    async fn begin(&self, file: File, options: ImportOptions) -> Result<File, Failure> {
+        let checked = tokio::task::spawn_blocking(move || {
+            let checked = check_beginning(BufReader::new(&file), options);
+            (checked, file)
+        });
+        let (checked, mut file) = checked
+            .await
+            .map_err(|error| Failure::new(ExitCode::Failure, error))?;
+        checked.map_err(|error| failure(error.into(), None))?;
+        file.rewind().map_err(|source| self.unreadable(source))?;
+        Ok(file)
     }
 
     async fn check(

@@ -566,7 +566,7 @@ async fn an_import_that_was_killed_goes_on_where_it_ended() {
 }
 
 #[test]
-fn a_file_that_is_refused_by_its_header_makes_no_store() {
+fn a_file_that_is_refused_at_its_beginning_makes_no_store() {
     let shell = Shell::new();
     shell.ok(&["append", "a.b.c", "d"]);
     shell.ok(&["export", "--car", "history.car"]);
@@ -588,6 +588,25 @@ fn a_file_that_is_refused_by_its_header_makes_no_store() {
     assert_eq!(code(&output), ExitCode::NotFound.number());
     std::fs::write(shell.path().join("text.car"), "no CAR").unwrap();
     assert_eq!(code(&import("text.car", &[])), ExitCode::Integrity.number());
+    let mut damaged = std::fs::read(shell.path().join("history.car")).unwrap();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    std::fs::write(shell.path().join("damaged.car"), damaged).unwrap();
+    let output = import("damaged.car", &[]);
+    assert_eq!(code(&output), ExitCode::Integrity.number());
+    std::fs::create_dir(shell.path().join("directory.car")).unwrap();
+    let output = import("directory.car", &[]);
+    assert_eq!(code(&output), ExitCode::Invalid.number());
+    assert!(
+        said(&output).starts_with("error: directory.car is a directory\n"),
+        "{}",
+        said(&output)
+    );
     let output = import("history.car", &["--root", "oops"]);
     assert_eq!(code(&output), ExitCode::Usage.number());
+    assert!(
+        said(&output).contains("it is no CID; "),
+        "{}",
+        said(&output)
+    );
 }

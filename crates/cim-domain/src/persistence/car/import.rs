@@ -127,6 +127,19 @@ where
     Err(ImportError::Thread(reading.await.err()))
 }
 
+/// Reads and checks as much of a file as an [`import()`] does before it stores anything: a small file
+/// to its end. So nobody has to make a store for a file that is refused anyway. This blocks.
+///
+/// # Errors
+/// Where the file is damaged there, can't be imported, or does not have the root of the options.
+pub fn check_beginning(file: impl Read, options: ImportOptions) -> Result<(), HistoryFileError> {
+    let mut reader = FileReader::open(file, options.root, SplitCommits::Refuse)?;
+    if let Some(window) = reader.next_window()? {
+        window.into_commits()?;
+    }
+    Ok(())
+}
+
 enum Message {
     Commits(Commits),
     End(HistoryFile),

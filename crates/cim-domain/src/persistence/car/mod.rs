@@ -49,4 +49,4 @@ pub use commits::SplitCommit;
 pub use error::{ExportError, HistoryFileError, ImportError, LayoutError};
 pub use export::{ExportProgress, export};
 pub use file::{HistoryFile, announced_root};
-pub use import::{ImportOptions, ImportProgress, Imported, check, import};
+pub use import::{ImportOptions, ImportProgress, Imported, check, check_beginning, import};
