@@ -401,6 +401,33 @@ async fn a_copy_changes_nothing_about_the_events_that_follow_its_original() {
     }
 }
 
+/// So many events are altered in a row that only links say whose they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn altered_events_are_filed_by_links_also_where_a_copy_stands_between_them() {
+    let store = closed(60, &["a", "b"], EmbeddedSettings::default()).await;
+    let records = store.records(1);
+    // A late event of `a` as it is, and an early one where everything was moved.
+    for (copied, cut) in [(48, false), (4, true)] {
+        let kept = std::fs::read(store.segment(1)).unwrap();
+        store.change(1, |bytes| {
+            bytes.copy_within(records[copied].clone(), records[35].start);
+            for altered in (2..=36).step_by(2) {
+                let name = b"audit.thing.a";
+                let body = &bytes[records[altered].clone()];
+                let found = body.windows(name.len()).position(|window| window == name);
+                bytes[records[altered].start + found.unwrap() + name.len() - 1] = b'b';
+            }
+            if cut {
+                drop(bytes.drain(padded(&records[1])));
+            }
+        });
+        let found = report(store.path()).await;
+        let expected: Vec<_> = (2..=19).map(|version| ("a".to_owned(), version)).collect();
+        assert_eq!(found.altered(), expected);
+        std::fs::write(store.segment(1), kept).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_beginning_of_a_record_that_was_copied_hides_none_that_follow() {
     let store = varied(EmbeddedSettings::default()).await;
