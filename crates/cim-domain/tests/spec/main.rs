@@ -32,3 +32,4 @@ mod test_kit;
 mod unknown_outcomes;
 mod upcasts;
 mod verification;
+mod verification_since;
