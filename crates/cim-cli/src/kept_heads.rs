@@ -40,8 +40,7 @@ impl KeptHeads {
 
     /// The store's own file among those of this user; `None` for a store that is forgotten anyway.
     pub(crate) fn of_store(state_directory: &Path, address: &StoreAddress) -> Option<Self> {
-        let url = address.shown();
-        let (scheme, rest) = url.split_once(':')?;
+        let (scheme, rest) = address.url.split_once(':')?;
         let store = match scheme.to_ascii_lowercase().as_str() {
             "memory" => return None,
             // The same directory has many spellings.
@@ -49,10 +48,15 @@ impl KeptHeads {
                 let directory = fs::canonicalize(rest).ok()?;
                 format!("embedded:{}", directory.display())
             }
-            _ => match &address.nats.stream_name {
-                Some(name) => format!("{url} {name}"),
-                None => url,
-            },
+            _ => {
+                // Users of one server may have logs of their own there.
+                let (who, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+                let user = who.split_once(':').map_or("", |(user, _)| user);
+                let creds = address.nats.creds.as_deref().unwrap_or(Path::new(""));
+                let stream = address.nats.stream_name.as_deref().unwrap_or("");
+                let creds = creds.display();
+                format!("{user}@{} {creds} {stream}", host.trim_start_matches('/'))
+            }
         };
         let digest = Sha256::digest(store.as_bytes());
         let name: String = digest[..16]
@@ -138,4 +142,32 @@ fn write_whole(path: &Path, heads: &VerifiedHeads) -> io::Result<()> {
     heads.write(&mut out)?;
     out.flush()?;
     out.get_ref().sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_of_other_users_of_a_server_are_others_and_no_password_matters() {
+        let name = |url: &str| {
+            let address = StoreAddress {
+                url: url.to_owned(),
+                ..StoreAddress::default()
+            };
+            KeptHeads::of_store(Path::new("/state"), &address).map(|kept| kept.0)
+        };
+        assert_ne!(
+            name("nats://ann:x@host:4222"),
+            name("nats://bob:x@host:4222")
+        );
+        assert_eq!(
+            name("nats://ann:x@host:4222"),
+            name("nats://ann:y@host:4222")
+        );
+        assert_eq!(name("nats://host:4222"), name("tls://host:4222"));
+        assert_ne!(name("nats://host:4222"), name("nats://other:4222"));
+        assert_eq!(name("memory:"), None);
+        assert_eq!(name("embedded:/no/such/directory"), None);
+    }
 }

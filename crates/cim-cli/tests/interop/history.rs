@@ -98,7 +98,10 @@ impl History {
         let start = ["cim", "--json", "--store", &url].map(OsStr::new);
         let args = start.iter().chain(args);
         let (mut ui, captured) = Ui::captured();
-        let environment = Environment::system(Interrupt::on_ctrl_c());
+        let environment = Environment {
+            state_directory: None,
+            ..Environment::system(Interrupt::on_ctrl_c())
+        };
         let code = cim_cli::run(args, &mut ui, &environment).await;
         assert_eq!(code, ExitCode::Ok, "{}", captured.err());
         captured.out()

@@ -32,7 +32,10 @@ fn page(node: &Node) -> String {
 /// Runs `cim` on the store at a URL.
 async fn cim(url: &str, args: &[&str]) -> Ended {
     let (_never, interrupt) = watch::channel(false);
-    let environment = Environment::system(Interrupt::from_channel(interrupt));
+    let environment = Environment {
+        state_directory: None,
+        ..Environment::system(Interrupt::from_channel(interrupt))
+    };
     run_in(&environment, &[&["--store", url], args].concat()).await
 }
 
