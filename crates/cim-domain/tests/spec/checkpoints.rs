@@ -12,8 +12,8 @@ use cim_domain::persistence::checkpoint::{
 use cim_domain::store::memory::MemoryStore;
 use cim_domain::store::{
     ArchiveDigester, Bucket, BucketExt, BucketName, BucketSettings, Context, EventCid, EventLogExt,
-    ExpectedVersion, Key, LogQuery, NewEvent, Position, RecordedEvent, Store, StreamId, SystemIds,
-    Truncation, Version,
+    ExpectedVersion, Key, LogQuery, NewEvent, Position, RecordedEvent, Store, StreamId,
+    SubjectPattern, SystemIds, Truncation, Version, WriteOptions,
 };
 use futures_util::TryStreamExt;
 
@@ -452,6 +452,56 @@ async fn a_tree_does_not_go_on_over_a_log_whose_covered_end_was_rewritten() {
         assert!(error.is_integrity());
     }
     assert_eq!(create(&inner).await.unwrap(), expected(&inner).await);
+}
+
+#[tokio::test]
+async fn a_tree_that_was_forgotten_is_made_again() {
+    let inner = with_events(5_000).await;
+    create(&inner).await.unwrap();
+    let (ctx, bucket) = (Context::new(), bucket(&inner).await);
+    let forget = async |store: &Arc<dyn Store>| {
+        let checkpoints = Checkpoints::new(Arc::clone(store));
+        checkpoints.forget(&ctx).await
+    };
+    // Damaged, in every value.
+    for key in bucket
+        .keys(&ctx, &SubjectPattern::all())
+        .await
+        .unwrap()
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap()
+    {
+        bucket
+            .put(&ctx, &key, "damage".into(), WriteOptions::default())
+            .await
+            .unwrap();
+    }
+    create(&inner).await.unwrap_err();
+    forget(&inner).await.unwrap();
+    let again = create(&inner).await.unwrap();
+    assert_eq!(again, expected(&inner).await);
+    let of_first = EventAddress::Version(stream(3), Version::new(1));
+    let checkpoints = Checkpoints::new(Arc::clone(&inner));
+    checkpoints.prove(&ctx, &of_first, &again).await.unwrap();
+
+    // Over a log that is not the one that was covered.
+    let last = history(&inner).await[4_999].clone();
+    let other = telling(&inner, last.position, |event| vec![rewritten(event)]);
+    create(&other).await.unwrap_err();
+    forget(&other).await.unwrap();
+    assert_eq!(create(&other).await.unwrap(), expected(&other).await);
+
+    // What only the tree knows is not forgotten.
+    forget(&inner).await.unwrap();
+    create(&inner).await.unwrap();
+    truncate(&inner, 9).await;
+    let refused = forget(&inner).await.unwrap_err();
+    assert!(
+        matches!(refused, CheckpointError::Truncated { .. }),
+        "{refused}"
+    );
+    create(&inner).await.unwrap();
 }
 
 #[tokio::test]

@@ -36,6 +36,9 @@ pub(super) struct CreateArgs {
     /// Overwrite FILE where it exists and is a regular file
     #[arg(long, requires = "out")]
     force: bool,
+    /// Make the tree over the log again: it is damaged, or the log was imported again
+    #[arg(long)]
+    anew: bool,
 }
 
 /// The checkpoint, as JSON.
@@ -56,6 +59,9 @@ impl CreateArgs {
         let ui = &mut *session.ui;
         let shown = progress(ui, "covered events");
         let (ctx, checkpoints) = (Context::new(), Checkpoints::new(store));
+        if self.anew {
+            checkpoints.forget(&ctx).await?;
+        }
         let checkpoint = checkpoints.create(&ctx, &key, shown).await?;
         let text = checkpoint.to_string();
         if let Some(path) = &self.out {

@@ -32,8 +32,17 @@ impl From<CheckpointError> for Failure {
             CheckpointError::Damaged { .. } | CheckpointError::Edge(_) => (
                 ExitCode::Integrity,
                 Some(
-                    "the log itself can be verified all the same; the tree is made again after its \
-                     bucket `cim-checkpoints` was emptied",
+                    "the log itself can be verified all the same; `cim checkpoint create --anew` \
+                     makes the tree again",
+                ),
+            ),
+            CheckpointError::Rewritten { .. } => (
+                ExitCode::Integrity,
+                Some(
+                    "`cim checkpoint verify` compares the log with a checkpoint that was kept \
+                     elsewhere: where it is unchanged, the log was only moved, and \
+                     `cim checkpoint create --anew` makes its tree again; otherwise restore what \
+                     is damaged from a copy",
                 ),
             ),
             CheckpointError::Truncated { .. } => (

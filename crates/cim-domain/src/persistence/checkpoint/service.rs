@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cim_store::{
-    BucketError, BucketName, BucketSettings, Context, EventCid, Fault, Store, StreamId,
+    BucketError, BucketName, BucketSettings, Context, EventCid, Fault, Position, Store, StreamId,
     StreamRange, Version,
 };
 use futures_util::TryStreamExt;
@@ -72,6 +72,23 @@ impl Checkpoints {
             }
         }
         Err(CheckpointError::Contended { times: ATTEMPTS })
+    }
+
+    /// Forgets the tree, so that the next [`create`](Self::create) makes it again from the log: where
+    /// it is damaged, or the log was imported again and its events have other positions. Checkpoints
+    /// that were kept are not touched by it, and say what the log was: [`verify`](Self::verify) with
+    /// one of them says whether it still is.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Truncated`] where nothing but the tree knows events that were truncated;
+    /// what the ports say.
+    pub async fn forget(&self, ctx: &Context) -> Result<(), CheckpointError> {
+        let through = self.store.log().stats(ctx).await?.truncated_through;
+        if through > Position::NONE {
+            let covered = Position::NONE;
+            return Err(CheckpointError::Truncated { through, covered });
+        }
+        self.tiles(ctx).await?.forget(ctx).await
     }
 
     /// How many events the tree covers, and its root.

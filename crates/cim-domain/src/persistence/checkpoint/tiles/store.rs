@@ -77,6 +77,12 @@ impl TileStore {
         }
     }
 
+    /// Takes the edge away. The tiles are left over then, belong to no tree, and are replaced.
+    pub(crate) async fn forget(&self, ctx: &Context) -> Result<(), CheckpointError> {
+        self.bucket.delete(ctx, &key(EDGE_KEY)?, None).await?;
+        Ok(())
+    }
+
     /// Stores a full tile, unless another one is there.
     pub(crate) async fn put(&self, ctx: &Context, tile: &FullTile) -> Result<Put, CheckpointError> {
         self.write(ctx, tile, Revision::NONE).await
