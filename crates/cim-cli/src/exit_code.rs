@@ -161,4 +161,16 @@ mod tests {
             assert_eq!(ExitCode::of(&error), code, "{error}");
         }
     }
+
+    #[test]
+    fn a_file_that_can_not_be_used_has_the_code_that_says_why() {
+        for (kind, code) in [
+            (io::ErrorKind::NotFound, ExitCode::NotFound),
+            (io::ErrorKind::PermissionDenied, ExitCode::Denied),
+            (io::ErrorKind::IsADirectory, ExitCode::Invalid),
+            (io::ErrorKind::StorageFull, ExitCode::Failure),
+        ] {
+            assert_eq!(ExitCode::of_file(&kind.into()), code, "{kind}");
+        }
+    }
 }

@@ -162,6 +162,14 @@ async fn key_makes_a_key_and_prints_what_verifies() {
         error: `two words` can't name a key: a name has 1 to 255 bytes, no spaces, no `+` and no control characters, such as example.com/log
         --- code 5
     "#]].assert_eq(&desk.show(&["key", "two words", "--out", "@other"]).await);
+    let url = ["key", "https://example.com/new", "--out", "@other"];
+    expect![[r#"
+        --- standard error
+        error: `https://example.com/new` begins with a URL's scheme
+        hint: leave out `https://`: `example.com/new`
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&url).await);
 }
 
 #[tokio::test]
@@ -202,7 +210,7 @@ async fn a_rewritten_event_is_named_and_ends_with_code_6() {
         log       example.com/shop
         events    5
         root      VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
-        verdict   rewritten: event 2 is another one
+        verdict   rewritten: event number 3 of the log is another one
         was       bafyreifztbyqd5yjb5kfpk7jmgwu5jky24pnrgq46jlcidgu63pky2i6hi at position 3
         is        bafyreibmw7ibqmovtrelxubjtdcijltnavyhkveyitj5ne6ulwuq4ljunu at position 3, sales.order.0@1, filed under bafyreifztbyqd5yjb5kfpk7jmgwu5jky24pnrgq46jlcidgu63pky2i6hi
         --- code 6
@@ -270,12 +278,14 @@ async fn what_is_not_signed_with_the_key_is_not_believed() {
         --- standard error
         error: missing can't be read
           because: No such file or directory (os error 2)
+        hint: name a file that can be read
         --- code 4
     "#]]
     .assert_eq(&desk.show(&["verify", "@missing", "--key", "@key"]).await);
     expect![[r#"
         --- standard error
         error: it is not the text of a verifier key: NAME+ID+BASE64
+        hint: ask whoever signs for the verifier key; it looks like example.com/sales+0f3a1b2c+AZ… (NAME+ID+BASE64)
         --- code 5
     "#]]
     .assert_eq(&desk.show(&["verify", "@made", "--key", "a+b+c"]).await);
@@ -307,7 +317,7 @@ async fn a_proof_is_checked_without_the_store() {
     let verify = [&["verify", "@proof", "--key", "@key"], &elsewhere[..]].concat();
     expect![[r#"
         event     bafyreieuuyukl5ve5eoqq52ckrrkrkbg5wm5a6z5l3btmngnfn65j6wkza
-        index     3
+        number    4
         log       example.com/shop
         events    5
         root      VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
@@ -353,7 +363,7 @@ async fn what_can_not_be_proven_says_why() {
     let prove = |event| ["prove", event, "--checkpoint", "@made"];
     expect![[r#"
         --- standard error
-        error: the event is number 5 of the log, and the checkpoint has 5 events
+        error: event number 6 of the log is not in the checkpoint, which has 5 events
         hint: make a newer checkpoint with `cim checkpoint create`, and name that one
         --- code 4
     "#]]
@@ -461,6 +471,8 @@ async fn tiles_are_written_once() {
         written   3
     "#]]
     .assert_eq(&desk.show(&args).await);
+    let again = desk.run(&args).await.ok();
+    assert!(again.ends_with("files     3\nwritten   0\n"), "{again}");
     let site = desk.directory.path().join("site");
     let mut files = Vec::new();
     list(&site, &site, &mut files);
@@ -553,4 +565,168 @@ async fn what_is_there_is_overwritten_only_when_asked_for() {
         assert!(desk.text("kept").contains("example.com/shop\n"));
         assert!(!Path::new(&desk.path("kept.part")).exists());
     }
+}
+
+#[tokio::test]
+async fn a_proof_of_growth_is_checked_without_the_store() {
+    let desk = Desk::new().await;
+    desk.create("old").await;
+    desk.append(6).await;
+    desk.create("new").await;
+    let out = [
+        "consistency",
+        "@old",
+        "@new",
+        "--key",
+        "@key",
+        "--out",
+        "@growth",
+    ];
+    desk.run(&out).await.ok();
+    let verify = |more: &[&'static str]| {
+        let elsewhere = ["--store", "embedded:./nowhere"];
+        [
+            &["verify", "@growth", "--key", "@key"],
+            &elsewhere[..],
+            more,
+        ]
+        .concat()
+    };
+    expect![[r#"
+        log       example.com/shop
+        old       5 VCirLUTmQl92ee/O1RgXLsoOa0gcSwa5r+iwCMFkAc8=
+        new       6 iNE7GJEiUfRHwbQRGMAvc7Fb2PeGrTh+UxJ7pGD0mg8=
+        verdict   consistent: history only grew
+    "#]]
+    .assert_eq(&desk.show(&verify(&["--old", "@old"])).await);
+    let json = |args: Vec<&'static str>| [&args[..], &["--json"]].concat();
+    let made = ["consistency", "@old", "@new", "--key", "@key"];
+    assert_eq!(
+        desk.show(&json(verify(&["--old", "@old"]))).await,
+        desk.show(&json(made.to_vec())).await
+    );
+    expect![[r#"
+        --- standard error
+        error: growth is a proof of growth, and does not hold the old checkpoint
+        hint: name the checkpoint that it begins from with `--old FILE`
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&verify(&[])).await);
+    expect![[r#"
+        --- standard error
+        error: the proof begins at a checkpoint of 5 events, and the old checkpoint has 6
+        hint: name the checkpoint that the proof was made from with `--old`
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&verify(&["--old", "@new"])).await);
+    let cid = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua";
+    expect![[r#"
+        --- standard error
+        error: `--cid` is for proofs of an event, and the file holds none
+        hint: `cim checkpoint prove` makes the proof of an event
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&verify(&["--cid", cid])).await);
+    let other = ["verify", "@new", "--old", "@old", "--key", "@key"];
+    expect![[r#"
+        --- standard error
+        error: `--old` is for proofs of growth, and the file holds none
+        hint: `cim checkpoint consistency OLD NEW --out FILE` makes one
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&other).await);
+
+    let altered = desk.text("growth").replacen("\n6\n", "\n7\n", 1);
+    desk.write("growth", &altered);
+    let ended = desk.run(&verify(&["--old", "@old"])).await;
+    assert_eq!(ended.code, ExitCode::Integrity);
+}
+
+#[tokio::test]
+async fn what_mail_did_to_a_file_is_told() {
+    let desk = Desk::new().await;
+    desk.create("made").await;
+    let args = ["prove", "sales.order.1@2", "--checkpoint", "@made"];
+    let proof = desk.run(&args).await.ok();
+    let made = desk.text("made");
+    for text in [&made, &proof] {
+        desk.write("mailed", &text.replace('\n', "\r\n"));
+        let returned = desk
+            .show(&["verify", "@mailed", "--key", "@key", "-q"])
+            .await;
+        assert!(
+            returned.contains("error: line 1 ends with a carriage return (CRLF), "),
+            "{returned}"
+        );
+        assert!(
+            returned.contains("`tr -d '\\r' < FILE > NEW`"),
+            "{returned}"
+        );
+        assert!(returned.ends_with("--- code 5\n"), "{returned}");
+        desk.write("mailed", &format!("{text}\n"));
+        let longer = desk
+            .show(&["verify", "@mailed", "--key", "@key", "-q"])
+            .await;
+        assert_eq!(
+            longer,
+            "--- standard error\nerror: the last signature is followed by an empty line, which does \
+             not belong to the note\nhint: it went through mail or an editor; take out the empty \
+             lines at the end of the file\n--- code 5\n"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_can_not_be_had_is_asked_for() {
+    let desk = Desk::new().await;
+    desk.create("made").await;
+    desk.write("text", "hello");
+    let verify = |key| ["verify", "@made", "--key", key];
+    expect![[r#"
+        --- standard error
+        error: the key can't be read from none
+          because: No such file or directory (os error 2)
+        hint: ask whoever signs for the verifier key; it looks like example.com/sales+0f3a1b2c+AZ… (NAME+ID+BASE64)
+        --- code 4
+    "#]].assert_eq(&desk.show(&verify("@none")).await);
+    expect![[r#"
+        --- standard error
+        error: text holds no key that can be used
+          because: it is not the text of a verifier key: NAME+ID+BASE64
+        hint: ask whoever signs for the verifier key; it looks like example.com/sales+0f3a1b2c+AZ… (NAME+ID+BASE64)
+        --- code 5
+    "#]].assert_eq(&desk.show(&verify("@text")).await);
+    let secret = desk.text("key");
+    let shown = desk.show(&verify(secret.trim_end())).await;
+    assert!(!shown.contains(secret.trim_end()), "{shown}");
+    expect![[r#"
+        --- standard error
+        error: it is a signing key, which is secret, and not a verifier key: NAME+ID+BASE64
+        hint: a key that stood on a command line may have been seen: name the file that has it, or the verifier key, which `cim checkpoint key` printed
+        --- code 5
+    "#]].assert_eq(&shown);
+    std::fs::create_dir(desk.path("directory")).unwrap();
+    expect![[r#"
+        --- standard error
+        error: the key can't be read from directory
+          because: Is a directory (os error 21)
+        hint: ask whoever signs for the verifier key; it looks like example.com/sales+0f3a1b2c+AZ… (NAME+ID+BASE64)
+        --- code 5
+    "#]].assert_eq(&desk.show(&verify("@directory")).await);
+    expect![[r#"
+        --- standard error
+        error: directory can't be read
+          because: Is a directory (os error 21)
+        hint: name a file that can be read
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&["verify", "@directory", "--key", "@key"]).await);
+    expect![[r#"
+        --- standard error
+        error: the key can't be read from directory
+          because: Is a directory (os error 21)
+        hint: `cim checkpoint key NAME --out FILE` makes a key
+        --- code 5
+    "#]]
+    .assert_eq(&desk.show(&["create", "--key", "@directory"]).await);
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cim_domain::persistence::checkpoint::Checkpoints;
+use cim_domain::persistence::checkpoint::{Checkpoint, Checkpoints, ConsistencyProof};
 use cim_store::Context;
 use clap::Args;
 use serde::Serialize;
@@ -11,14 +11,15 @@ use super::{CheckpointLine, files};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::out_file::{self, check_free};
-use crate::output::Style;
+use crate::output::{Style, Ui};
 use crate::session::{Session, StoreMode};
 
 /// Prove that between two checkpoints history only grew
 ///
 /// Checks who signed them, and proves from the tree in the store that the log of OLD is the
 /// beginning of the log of NEW. The proof holds by itself: `--out` writes it in the form that
-/// witnesses take (c2sp.org/tlog-witness, `add-checkpoint`).
+/// witnesses take (c2sp.org/tlog-witness, `add-checkpoint`), and `cim checkpoint verify FILE --old
+/// OLD` checks it without any store.
 ///
 /// It speaks of the two checkpoints. Whether the log still is what they say is what
 /// `cim checkpoint verify` says.
@@ -71,26 +72,34 @@ impl ConsistencyArgs {
         if let Some(path) = &self.out {
             out_file::write(path, self.force, proof.to_string().as_bytes())?;
         }
-        let ui = &mut *session.ui;
-        let line = ConsistencyLine {
-            old: CheckpointLine::of(&old),
-            new: CheckpointLine::of(&new),
-            hashes: proof.hashes().iter().map(ToString::to_string).collect(),
-            verdict: "consistent",
-        };
-        if ui.is_json() {
-            return ui.json(&line);
-        }
-        ui.line(format_args!("log       {}", line.new.origin))?;
-        ui.line(format_args!(
-            "old       {} {}",
-            line.old.size, line.old.root
-        ))?;
-        ui.line(format_args!(
-            "new       {} {}",
-            line.new.size, line.new.root
-        ))?;
-        let verdict = ui.paint(Style::Good, "consistent: history only grew");
-        ui.line(format_args!("verdict   {verdict}"))
+        show_growth(session.ui, &old, &proof)
     }
+}
+
+/// Says that a proof of growth holds.
+pub(super) fn show_growth(
+    ui: &mut Ui,
+    old: &Checkpoint,
+    proof: &ConsistencyProof,
+) -> Result<(), Failure> {
+    let line = ConsistencyLine {
+        old: CheckpointLine::of(old),
+        new: CheckpointLine::of(proof.checkpoint()),
+        hashes: proof.hashes().iter().map(ToString::to_string).collect(),
+        verdict: "consistent",
+    };
+    if ui.is_json() {
+        return ui.json(&line);
+    }
+    ui.line(format_args!("log       {}", line.new.origin))?;
+    ui.line(format_args!(
+        "old       {} {}",
+        line.old.size, line.old.root
+    ))?;
+    ui.line(format_args!(
+        "new       {} {}",
+        line.new.size, line.new.root
+    ))?;
+    let verdict = ui.paint(Style::Good, "consistent: history only grew");
+    ui.line(format_args!("verdict   {verdict}"))
 }

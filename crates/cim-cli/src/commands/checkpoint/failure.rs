@@ -94,13 +94,27 @@ fn is_wrongly_signed(error: &CheckpointTextError) -> bool {
 const WRONGLY_SIGNED: &str = "don't trust it: take the checkpoint from where it was kept, and name \
                               the log's own key with `--key`";
 
+const TAKE_OUT_RETURNS: &str = "it went through mail or an editor; `tr -d '\\r' < FILE > NEW` gives \
+                                it back as it was";
+
+/// What to do about a text that is a checkpoint but for what was done to it on the way.
+fn repair(error: &CheckpointTextError) -> Option<&'static str> {
+    match error {
+        CheckpointTextError::Note(NoteError::CarriageReturn { .. }) => Some(TAKE_OUT_RETURNS),
+        CheckpointTextError::Note(NoteError::EmptyEnd) => Some(
+            "it went through mail or an editor; take out the empty lines at the end of the file",
+        ),
+        _ => None,
+    }
+}
+
 impl From<CheckpointTextError> for Failure {
     fn from(error: CheckpointTextError) -> Self {
         let (code, hint) = match is_wrongly_signed(&error) {
             true => (ExitCode::Integrity, WRONGLY_SIGNED),
             false => (
                 ExitCode::Invalid,
-                "name a file that `cim checkpoint create` wrote",
+                repair(&error).unwrap_or("name a file that `cim checkpoint create` wrote"),
             ),
         };
         failure(code, error, Some(hint))
@@ -118,9 +132,17 @@ impl From<ProofTextError> for Failure {
                 Some("don't trust it: it was altered, or it belongs to another checkpoint"),
             ),
             ProofTextError::OtherEvent { .. } => (ExitCode::Integrity, None),
+            ProofTextError::Checkpoint(text) if repair(text).is_some() => {
+                (ExitCode::Invalid, repair(text))
+            }
+            ProofTextError::CarriageReturn { .. } => (ExitCode::Invalid, Some(TAKE_OUT_RETURNS)),
+            ProofTextError::OtherOld { .. } => (
+                ExitCode::Invalid,
+                Some("name the checkpoint that the proof was made from with `--old`"),
+            ),
             _ => (
                 ExitCode::Invalid,
-                Some("name a file that `cim checkpoint prove` wrote"),
+                Some("name a file that `cim checkpoint prove` or `consistency` wrote"),
             ),
         };
         failure(code, error, hint)
@@ -135,25 +157,52 @@ impl From<KeyError> for Failure {
 
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
-        let (code, hint) = match &error {
-            KeyFileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => (
-                ExitCode::NotFound,
-                Some("`cim checkpoint key NAME --out FILE` makes a key"),
-            ),
-            KeyFileError::Exposed { .. } => (
-                ExitCode::Invalid,
-                Some(
-                    "if nobody has read it, `chmod 600` the file; otherwise make another key and \
-                     tell those who keep checkpoints",
-                ),
-            ),
-            KeyFileError::Exists { .. } => (ExitCode::Invalid, Some("name another file")),
-            KeyFileError::Key { .. } => (
-                ExitCode::Invalid,
-                Some("`cim checkpoint key NAME --out FILE` makes a key"),
-            ),
-            _ => (ExitCode::Failure, None),
-        };
-        failure(code, error, hint)
+        key_file(error, "`cim checkpoint key NAME --out FILE` makes a key")
     }
+}
+
+const ASK: &str = "ask whoever signs for the verifier key; it looks like example.com/sales+0f3a1b2c+AZ… \
+                   (NAME+ID+BASE64)";
+
+/// A verifier key's text that is none.
+pub(super) fn verifier_text(error: KeyError) -> Failure {
+    let hint = match &error {
+        KeyError::Signs => {
+            "a key that stood on a command line may have been seen: name the file that has it, or the \
+             verifier key, which `cim checkpoint key` printed"
+        }
+        _ => ASK,
+    };
+    failure(ExitCode::Invalid, error, Some(hint))
+}
+
+/// A file with a key to verify with that can't be had.
+pub(super) fn verifier_file(error: KeyFileError) -> Failure {
+    key_file(error, ASK)
+}
+
+/// `get` says how to come by such a key.
+fn key_file(error: KeyFileError, get: &str) -> Failure {
+    let (code, hint) = match &error {
+        KeyFileError::Read { source, .. } => {
+            let hint = match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => get,
+                _ => "name a file that can be read",
+            };
+            (ExitCode::of_file(source), hint)
+        }
+        KeyFileError::Write { source, .. } => (
+            ExitCode::of_file(source),
+            "name a file that can be written, where there is room for it",
+        ),
+        KeyFileError::Exposed { .. } => (
+            ExitCode::Invalid,
+            "if nobody has read it, `chmod 600` the file; otherwise make another key and tell those \
+             who keep checkpoints",
+        ),
+        KeyFileError::Exists { .. } => (ExitCode::Invalid, "name another file"),
+        KeyFileError::Key { .. } => (ExitCode::Invalid, get),
+        _ => return failure(ExitCode::Failure, error, None),
+    };
+    failure(code, error, Some(hint))
 }

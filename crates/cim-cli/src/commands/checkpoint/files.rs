@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cim_domain::persistence::checkpoint::Checkpoint;
 use cim_domain::persistence::checkpoint::note::{VerifierKey, read_verifier_key};
 
+use super::failure;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 
@@ -26,13 +27,19 @@ enum FileError {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        let code = match &error {
-            FileError::Read { source, .. } | FileError::Write { source, .. } => {
-                ExitCode::of_file(source)
+        let (code, hint) = match &error {
+            FileError::Read { source, .. } => {
+                (ExitCode::of_file(source), "name a file that can be read")
             }
-            FileError::TooLarge { .. } => ExitCode::Invalid,
+            FileError::Write { source, .. } => (
+                ExitCode::of_file(source),
+                "name a directory that can be written to, where there is room",
+            ),
+            FileError::TooLarge { .. } => {
+                (ExitCode::Invalid, "name a file that `cim checkpoint` wrote")
+            }
         };
-        Self::new(code, error)
+        Self::new(code, error).with_hint(hint)
     }
 }
 
@@ -87,13 +94,12 @@ pub(super) fn make_directory(path: &Path) -> Result<(), Failure> {
 /// What `--key` means: a key's text, or the file that has it.
 pub(super) fn verifier_key(text: &str) -> Result<VerifierKey, Failure> {
     let path = Path::new(text);
-    match text.parse() {
+    match text.parse::<VerifierKey>() {
         Ok(key) => Ok(key),
         // Something like a key that is none is not taken for a file that is missing.
         Err(error) if text.matches('+').count() >= 2 && !path.exists() => {
-            let error: cim_domain::persistence::checkpoint::note::KeyError = error;
-            Err(error.into())
+            Err(failure::verifier_text(error))
         }
-        Err(_) => Ok(read_verifier_key(path)?),
+        Err(_) => read_verifier_key(path).map_err(failure::verifier_file),
     }
 }

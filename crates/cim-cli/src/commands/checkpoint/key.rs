@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::error::Failure;
+use crate::exit_code::ExitCode;
 use crate::session::Session;
 
 /// Make a key to sign checkpoints with
@@ -35,6 +36,14 @@ struct KeyLine<'a> {
 
 impl KeyArgs {
     pub(super) fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        if let Some((scheme, rest)) = self.name.split_once("://") {
+            let error = format!("`{}` begins with a URL's scheme", self.name);
+            let hint = match rest {
+                "" => format!("leave out `{scheme}://`"),
+                rest => format!("leave out `{scheme}://`: `{rest}`"),
+            };
+            return Err(Failure::new(ExitCode::Invalid, error).with_hint(hint));
+        }
         let key = SigningKey::generate(&self.name)?;
         write_signing_key(&self.out, &key)?;
         let ui = &mut *session.ui;

@@ -78,6 +78,11 @@ impl<'a> CheckpointLine<'a> {
     }
 }
 
+/// An event's number for people, who count from 1; the formats' index counts from 0.
+fn number_of(index: u64) -> u64 {
+    index.saturating_add(1)
+}
+
 /// Shows how far work over events has come.
 fn progress(ui: &mut Ui, what: &'static str) -> impl FnMut(checkpoint::Progress) + Send {
     /// A terminal or a file is no place for a line per event.

@@ -8,7 +8,7 @@ use cim_store::{Context, EventCid, Version};
 use clap::Args;
 use serde::Serialize;
 
-use super::{CheckpointLine, files};
+use super::{CheckpointLine, files, number_of};
 use crate::commands::{StreamError, parse_stream};
 use crate::error::Failure;
 use crate::out_file::{self, check_free};
@@ -110,7 +110,7 @@ impl ProveArgs {
             return ui.raw(text.as_bytes());
         }
         ui.line(format_args!("event     {}", line.cid))?;
-        ui.line(format_args!("index     {}", line.index))?;
+        ui.line(format_args!("number    {}", number_of(line.index)))?;
         line.checkpoint.show(ui)
     }
 }

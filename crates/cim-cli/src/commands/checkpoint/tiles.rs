@@ -49,7 +49,8 @@ impl TilesArgs {
         let checkpoint = checkpoints.create(&ctx, &key, shown).await?;
         let mut tiles = checkpoints.tile_files(&ctx, &checkpoint).await?;
 
-        let total = pieces_of(checkpoint.size()).count() as u64;
+        // The tiles, and the checkpoint.
+        let total = pieces_of(checkpoint.size()).count() as u64 + 1;
         let mut written = 0;
         let mut shown = ui.progress("files", total);
         for (piece, done) in tiles.pieces().zip(1..) {
@@ -63,15 +64,20 @@ impl TilesArgs {
             }
             shown.set(ui, done);
         }
-        drop(shown);
         // Last, so that whoever reads it finds every tile that it speaks of.
         files::make_directory(&self.directory)?;
         let path = self.directory.join("checkpoint");
-        files::write(&path, checkpoint.to_string().as_bytes())?;
+        let text = checkpoint.to_string();
+        if !std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
+            files::write(&path, text.as_bytes())?;
+            written += 1;
+        }
+        shown.set(ui, total);
+        drop(shown);
         let line = TilesLine {
             checkpoint: CheckpointLine::of(&checkpoint),
-            files: total + 1,
-            written: written + 1,
+            files: total,
+            written,
         };
         if ui.is_json() {
             return ui.json(&line);

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use cim_domain::persistence::checkpoint::note::VerifierKey;
 use cim_domain::persistence::checkpoint::{
-    Checkpoint, Checkpoints, Difference, Found, InclusionProof, Verdict, Verification,
+    Checkpoint, Checkpoints, ConsistencyProof, Difference, Found, InclusionProof, Verdict,
+    Verification,
 };
 use cim_store::{Context, EventCid};
 use clap::Args;
 use serde::Serialize;
 
-use super::{CheckpointLine, files, progress};
+use super::consistency::show_growth;
+use super::{CheckpointLine, files, number_of, progress};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Ui};
@@ -24,7 +26,9 @@ use crate::session::{Session, StoreMode};
 /// than it was, where the tree in the store tells.
 ///
 /// A proof that `cim checkpoint prove` wrote is checked by itself, without any store: that the
-/// checkpoint in it is signed, and that the event it names is in the log of that checkpoint.
+/// checkpoint in it is signed, and that the event it names is in the log of that checkpoint. One that
+/// `cim checkpoint consistency` wrote is checked with the old checkpoint, `--old`: that both are
+/// signed, and that the log only grew.
 ///
 /// KEY is the log's verifier key, `NAME+ID+BASE64`, or a file that has it or the key that signs.
 /// The exit code is 6 when history is not what it was, or something is not signed with that key.
@@ -32,7 +36,8 @@ use crate::session::{Session, StoreMode};
 #[command(after_long_help = "Examples:
   cim checkpoint verify sales-2026-11-20.checkpoint --key sales.vkey
   cim checkpoint verify order-7.tlog-proof --key example.com/sales+0f3a1b2c+AZ…
-  cim checkpoint verify order-7.tlog-proof --key sales.vkey --cid bafyrei…")]
+  cim checkpoint verify order-7.tlog-proof --key sales.vkey --cid bafyrei…
+  cim checkpoint verify growth --old october.checkpoint --key sales.vkey")]
 pub(super) struct VerifyArgs {
     /// The checkpoint or the proof
     file: PathBuf,
@@ -42,6 +47,9 @@ pub(super) struct VerifyArgs {
     /// The event that the proof must be about
     #[arg(long, value_name = "CID")]
     cid: Option<EventCid>,
+    /// The older checkpoint, from which the proof of growth begins
+    #[arg(long, value_name = "FILE", conflicts_with = "cid")]
+    old: Option<PathBuf>,
 }
 
 /// A checkpoint's verdict, as JSON.
@@ -89,13 +97,19 @@ impl VerifyArgs {
     pub(super) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
         let key = files::verifier_key(&self.key)?;
         let text = files::read(&self.file)?;
+        if ConsistencyProof::is_meant(&text) {
+            return self.check_growth(session.ui, &text, &key);
+        }
+        if self.old.is_some() {
+            let error = "`--old` is for proofs of growth, and the file holds none";
+            return Err(Failure::new(ExitCode::Invalid, error)
+                .with_hint("`cim checkpoint consistency OLD NEW --out FILE` makes one"));
+        }
         if InclusionProof::is_meant(&text) {
             return check_proof(session.ui, &text, &key, self.cid);
         }
         if self.cid.is_some() {
-            let error = "`--cid` is for proofs, and the file holds none";
-            return Err(Failure::new(ExitCode::Invalid, error)
-                .with_hint("`cim checkpoint prove` makes the proof of an event"));
+            return Err(no_proof_of_an_event());
         }
         let checkpoint = Checkpoint::open(&text, std::slice::from_ref(&key))?;
         let store = session.open(StoreMode::MustExist).await?;
@@ -109,6 +123,28 @@ impl VerifyArgs {
             _ => Err(Failure::reported(ExitCode::Integrity)),
         }
     }
+
+    fn check_growth(&self, ui: &mut Ui, text: &[u8], key: &VerifierKey) -> Result<(), Failure> {
+        if self.cid.is_some() {
+            return Err(no_proof_of_an_event());
+        }
+        let Some(old) = &self.old else {
+            let file = self.file.display();
+            let error =
+                format!("{file} is a proof of growth, and does not hold the old checkpoint");
+            return Err(Failure::new(ExitCode::Invalid, error)
+                .with_hint("name the checkpoint that it begins from with `--old FILE`"));
+        };
+        let old = files::open_checkpoint(old, key)?;
+        let proof = ConsistencyProof::open(text, &old, std::slice::from_ref(key))?;
+        show_growth(ui, &old, &proof)
+    }
+}
+
+fn no_proof_of_an_event() -> Failure {
+    let error = "`--cid` is for proofs of an event, and the file holds none";
+    Failure::new(ExitCode::Invalid, error)
+        .with_hint("`cim checkpoint prove` makes the proof of an event")
 }
 
 fn check_proof(
@@ -131,7 +167,7 @@ fn check_proof(
         return ui.json(&line);
     }
     ui.line(format_args!("event     {}", line.cid))?;
-    ui.line(format_args!("index     {}", line.index))?;
+    ui.line(format_args!("number    {}", number_of(line.index)))?;
     line.checkpoint.show(ui)?;
     let verdict = ui.paint(Style::Good, "the event is in the log of this checkpoint");
     ui.line(format_args!("verdict   {verdict}"))
@@ -175,7 +211,8 @@ fn show(ui: &mut Ui, checkpoint: &Checkpoint, verified: &Verification) -> Result
             format!("cut: the log has {events} events now; {rest}")
         }
         Verdict::Rewritten { first: Some(first) } => {
-            format!("rewritten: event {} is another one", first.index)
+            let number = number_of(first.index);
+            format!("rewritten: event number {number} of the log is another one")
         }
         _ if verified.damage.is_some() => "rewritten: the log is damaged".to_owned(),
         _ => "rewritten: the tree in the store does not tell where; it may be another log's \

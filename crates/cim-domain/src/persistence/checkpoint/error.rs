@@ -39,7 +39,8 @@ pub enum CheckpointError {
     },
     /// The last event that the tree covers is not in the log any more.
     #[error(
-        "the log is not the one that was covered: event {index} of the log was {expected} at position {position}, and {found} is there now"
+        "the log is not the one that was covered: event number {} of the log was {expected} at position {position}, and {found} is there now",
+        index.saturating_add(1)
     )]
     Rewritten {
         /// The event's place in the order of the log, from 0.
@@ -70,7 +71,10 @@ pub enum CheckpointError {
         needed: u64,
     },
     /// The event came after the checkpoint.
-    #[error("the event is number {index} of the log, and the checkpoint has {size} events")]
+    #[error(
+        "event number {} of the log is not in the checkpoint, which has {size} events",
+        index.saturating_add(1)
+    )]
     AfterCheckpoint {
         /// Its place in the order of the log, from 0.
         index: u64,

@@ -14,6 +14,8 @@ use super::tree::{
 
 /// The first line of a proof of inclusion.
 const INCLUSION_MARK: &str = "c2sp.org/tlog-proof@v1";
+/// What the first line of a proof of growth begins with.
+const OLD_MARK: &str = "old ";
 /// More lines of hashes than any proof has.
 const MAX_HASHES: usize = 64;
 /// More bytes than the lines before the checkpoint have.
@@ -26,6 +28,12 @@ pub enum ProofTextError {
     /// It is not UTF-8, or larger than any proof.
     #[error("it is no text of a proof")]
     NotAProof,
+    /// A line ends with a carriage return, as mail programs and some editors make it.
+    #[error("line {line} ends with a carriage return (CRLF), which a proof's lines don't")]
+    CarriageReturn {
+        /// The line, from 1.
+        line: usize,
+    },
     /// A line is not what it should be.
     #[error("line {line} of the proof is not {expected}")]
     Line {
@@ -40,6 +48,16 @@ pub enum ProofTextError {
     /// It proves something else.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// It is about growth from another size.
+    #[error(
+        "the proof begins at a checkpoint of {found} events, and the old checkpoint has {expected}"
+    )]
+    OtherOld {
+        /// How many events the old checkpoint has.
+        expected: u64,
+        /// How many it should have.
+        found: u64,
+    },
     /// It is about another event.
     #[error("the proof is about the event {found}, not about {expected}")]
     OtherEvent {
@@ -84,8 +102,7 @@ impl InclusionProof {
     /// Whether a text begins as a proof of inclusion does.
     #[must_use]
     pub fn is_meant(text: &[u8]) -> bool {
-        text.strip_prefix(INCLUSION_MARK.as_bytes())
-            .is_some_and(|rest| rest.first() == Some(&b'\n'))
+        first_line(text) == Some(INCLUSION_MARK.as_bytes())
     }
 
     /// Reads a proof and checks it: one of these keys has signed the checkpoint, and the event that
@@ -178,6 +195,14 @@ impl ConsistencyProof {
         })
     }
 
+    /// Whether a text begins as a proof of growth does.
+    #[must_use]
+    pub fn is_meant(text: &[u8]) -> bool {
+        let line = first_line(text).and_then(|line| std::str::from_utf8(line).ok());
+        let size = line.and_then(|line| line.strip_prefix(OLD_MARK));
+        size.and_then(parse_decimal).is_some()
+    }
+
     /// Reads a proof and checks it: one of these keys has signed both checkpoints, and the log of
     /// the old one is the beginning of the log of the new one.
     ///
@@ -191,8 +216,10 @@ impl ConsistencyProof {
         old.verify(keys)?;
         let mut lines = Lines::new(text)?;
         const OLD: &str = "`old` and the size of the old checkpoint";
-        let is_old = |size: &u64| *size == old.size();
-        lines.after("old ", OLD, |text| parse_decimal(text).filter(is_old))?;
+        let (expected, found) = (old.size(), lines.after(OLD_MARK, OLD, parse_decimal)?);
+        if found != expected {
+            return Err(ProofTextError::OtherOld { expected, found });
+        }
         let (hashes, checkpoint) = lines.hashes()?;
         let new = Checkpoint::open(checkpoint.as_bytes(), keys)?;
         Ok(Self::new(old, new, hashes)?)
@@ -203,11 +230,17 @@ impl ConsistencyProof {
     pub fn hashes(&self) -> &[TreeHash] {
         &self.hashes
     }
+
+    /// The new checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.new
+    }
 }
 
 impl fmt::Display for ConsistencyProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "old {}", self.old_size)?;
+        writeln!(f, "{OLD_MARK}{}", self.old_size)?;
         write_hashes(f, &self.hashes)?;
         write!(f, "{}", self.new)
     }
@@ -216,6 +249,12 @@ impl fmt::Display for ConsistencyProof {
 fn write_hashes(f: &mut fmt::Formatter<'_>, hashes: &[TreeHash]) -> fmt::Result {
     hashes.iter().try_for_each(|hash| writeln!(f, "{hash}"))?;
     writeln!(f)
+}
+
+/// What is before the first end of a line, which may be one that makes the text none that is read.
+fn first_line(text: &[u8]) -> Option<&[u8]> {
+    let line = text.split(|byte| *byte == b'\n').next()?;
+    Some(line.strip_suffix(b"\r").unwrap_or(line)).filter(|_| line.len() < text.len())
 }
 
 /// The lines of a proof, one after the other.
@@ -230,6 +269,9 @@ impl<'a> Lines<'a> {
             return Err(ProofTextError::NotAProof);
         }
         let rest = std::str::from_utf8(text).map_err(|_| ProofTextError::NotAProof)?;
+        if let Some(before) = rest.split('\n').position(|line| line.ends_with('\r')) {
+            return Err(ProofTextError::CarriageReturn { line: before + 1 });
+        }
         Ok(Self { rest, line: 0 })
     }
 
@@ -351,9 +393,29 @@ mod tests {
         assert!(text.starts_with(&format!("old 2\n{c}\n\nexample.com/log\n3\n")));
         let opened = ConsistencyProof::open(text.as_bytes(), &old, &keys()).unwrap();
         assert_eq!(opened, proof);
-        let other = checkpoint(1);
-        assert!(ConsistencyProof::open(text.as_bytes(), &other, &keys()).is_err());
+        assert!(ConsistencyProof::is_meant(text.as_bytes()));
+        assert!(!InclusionProof::is_meant(text.as_bytes()));
+        assert!(!ConsistencyProof::is_meant(
+            checkpoint(3).to_string().as_bytes()
+        ));
+        let other = ConsistencyProof::open(text.as_bytes(), &checkpoint(1), &keys());
+        let (expected, found) = (1, 2);
+        assert_eq!(other, Err(ProofTextError::OtherOld { expected, found }));
         assert!(ConsistencyProof::new(&new, old, vec![c]).is_err());
+    }
+
+    #[test]
+    fn what_mail_makes_of_a_proof_is_told_and_refused() {
+        let good = inclusion().to_string();
+        let refused = |text: String| {
+            assert!(InclusionProof::is_meant(text.as_bytes()));
+            InclusionProof::open(text.as_bytes(), &keys()).unwrap_err()
+        };
+        let error = refused(good.replace('\n', "\r\n"));
+        assert_eq!(error, ProofTextError::CarriageReturn { line: 1 });
+        let error = refused(format!("{good}\n"));
+        let end = CheckpointTextError::Note(super::super::note::NoteError::EmptyEnd);
+        assert_eq!(error, ProofTextError::Checkpoint(end));
     }
 
     #[test]

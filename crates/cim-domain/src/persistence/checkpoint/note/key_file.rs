@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::keys::PRIVATE_MARK;
 use super::{KeyError, SigningKey, VerifierKey};
 
 /// More than any file with a key has, in bytes.
@@ -102,7 +103,7 @@ pub fn read_verifier_key(path: &Path) -> Result<VerifierKey, KeyFileError> {
     let text = read(path)?;
     let text = text.trim_ascii_end();
     let key = match SigningKey::parse(text) {
-        Err(KeyError::NotASigner) => text.parse(),
+        Err(KeyError::NotASigner) if !text.starts_with(PRIVATE_MARK) => text.parse(),
         key => key.map(|key| key.verifier().clone()),
     };
     key.map_err(|source| KeyFileError::Key {
@@ -134,7 +135,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     })?;
     let mut copy = Zeroizing::new(String::with_capacity(length));
     copy.push_str(text);
-    if copy.starts_with("PRIVATE+KEY+") {
+    if copy.starts_with(PRIVATE_MARK) {
         check_private(path, &file)?;
     }
     Ok(copy)

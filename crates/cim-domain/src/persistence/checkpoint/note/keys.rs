@@ -16,7 +16,7 @@ use super::NoteSignature;
 /// The signature type of Ed25519 in names of keys.
 const ED25519: u8 = 0x01;
 /// What the text of a key that signs begins with.
-const PRIVATE_MARK: &str = "PRIVATE+KEY+";
+pub(super) const PRIVATE_MARK: &str = "PRIVATE+KEY+";
 /// The longest name, in bytes: a line of a note should stay one.
 const MAX_NAME_BYTES: usize = 255;
 /// The longest text of a key that is looked at, in bytes.
@@ -38,6 +38,9 @@ pub enum KeyError {
     /// The text is not that of a key for verifying.
     #[error("it is not the text of a verifier key: NAME+ID+BASE64")]
     NotAVerifier,
+    /// It is a key for signing, where one for verifying is wanted.
+    #[error("it is a signing key, which is secret, and not a verifier key: NAME+ID+BASE64")]
+    Signs,
     /// The text is not that of a key for signing.
     #[error("it is not the text of a signing key: PRIVATE+KEY+NAME+ID+BASE64")]
     NotASigner,
@@ -177,7 +180,7 @@ impl FromStr for VerifierKey {
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         if text.starts_with(PRIVATE_MARK) {
-            return Err(KeyError::NotAVerifier);
+            return Err(KeyError::Signs);
         }
         let parts = KeyText::parse(text).ok_or(KeyError::NotAVerifier)?;
         let key = Self::new(parts.name, parts.ed25519()?)?;

@@ -65,6 +65,15 @@ pub enum NoteError {
         /// The first byte that is not.
         offset: usize,
     },
+    /// A line ends with a carriage return, as mail programs and some editors make it.
+    #[error("line {line} ends with a carriage return (CRLF), which was not signed")]
+    CarriageReturn {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// After what is a note there are empty lines, as mail programs add them.
+    #[error("the last signature is followed by an empty line, which does not belong to the note")]
+    EmptyEnd,
     /// It has a control character other than a newline.
     #[error("line {line} of the note has a control character")]
     Control {
@@ -143,6 +152,9 @@ impl SignedNote {
         // The last empty line separates; the text keeps its own last newline.
         let separator = note.rfind("\n\n").ok_or(NoteError::NoSignatures)?;
         let (text, lines) = (&note[..=separator], &note[separator + 2..]);
+        if lines.is_empty() && is_note_without_its_end(note) {
+            return Err(NoteError::EmptyEnd);
+        }
         let lines = lines.strip_suffix('\n').ok_or(NoteError::NoSignatures)?;
         let first = text.matches('\n').count() + 2;
         let mut signatures = Vec::new();
@@ -237,10 +249,23 @@ impl fmt::Display for NoteSignature {
 
 fn check_characters(note: &str) -> Result<(), NoteError> {
     let is_refused = |c: char| c < ' ' && c != '\n';
-    match note.split('\n').position(|line| line.contains(is_refused)) {
-        Some(line) => Err(NoteError::Control { line: line + 1 }),
-        None => Ok(()),
+    for (written, line) in note.split('\n').zip(1..) {
+        if !written.contains(is_refused) {
+            continue;
+        }
+        // Where it is nothing but another system's end of a line, that is what to say.
+        return Err(match written.strip_suffix('\r') {
+            Some(rest) if !rest.contains(is_refused) => NoteError::CarriageReturn { line },
+            _ => NoteError::Control { line },
+        });
     }
+    Ok(())
+}
+
+/// Whether only empty lines at its end keep this text from being a note.
+fn is_note_without_its_end(text: &str) -> bool {
+    let note = text.trim_end_matches('\n');
+    SignedNote::parse(format!("{note}\n").as_bytes()).is_ok()
 }
 
 fn names<'a>(keys: impl Iterator<Item = (&'a str, KeyId)>) -> String {

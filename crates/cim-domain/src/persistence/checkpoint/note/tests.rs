@@ -90,7 +90,7 @@ fn the_text_may_have_empty_lines() {
 #[test]
 fn what_is_no_note_is_refused_with_the_reason() {
     let good = format!("{TEXT}\n{SIGNATURE}");
-    let cases: [(String, NoteError); 9] = [
+    let cases: [(String, NoteError); 13] = [
         (TEXT.to_owned(), NoteError::NoSignatures),
         (format!("{TEXT}\n"), NoteError::NoSignatures),
         (String::new(), NoteError::NoSignatures),
@@ -104,7 +104,17 @@ fn what_is_no_note_is_refused_with_the_reason() {
             good.replace("know", "kno\tw"),
             NoteError::Control { line: 2 },
         ),
-        (good.replace('\n', "\r\n"), NoteError::Control { line: 1 }),
+        (
+            good.replace('\n', "\r\n"),
+            NoteError::CarriageReturn { line: 1 },
+        ),
+        (
+            good.replace("know", "kno\rw"),
+            NoteError::Control { line: 2 },
+        ),
+        (format!("{good}\n"), NoteError::EmptyEnd),
+        (format!("{good}\n\n\n"), NoteError::EmptyEnd),
+        (format!("{TEXT}\n\n"), NoteError::NoSignatures),
         (good.replace("AM=", "AN="), NoteError::Signature { line: 4 }),
     ];
     for (note, error) in cases {
@@ -143,12 +153,12 @@ fn what_is_no_key_is_refused_with_the_reason() {
         "a",
         "a+b",
         "PeterNeumann+c74f20a3",
-        SIGNER,
         "a+c74f20a3+",
         "x+c74f20a3+*",
     ] {
         assert_eq!(refused(text), KeyError::NotAVerifier, "{text}");
     }
+    assert_eq!(refused(SIGNER), KeyError::Signs);
     let upper = VERIFIER.replace("c74f20a3", "C74F20A3");
     assert_eq!(refused(&upper), KeyError::NotAVerifier);
     assert!(matches!(
