@@ -102,7 +102,9 @@ impl ExitCode {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::PermissionDenied => Self::Denied,
-            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Self::Invalid,
+            io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists => Self::Invalid,
             _ => Self::Failure,
         }
     }

@@ -268,6 +268,7 @@ fn failure(error: ImportError, reached: Option<ImportProgress>) -> Failure {
     let hint = match stored {
         0 => hint,
         _ if hint.ends_with(again) => hint,
+        1 => format!("{hint}; the store holds the first event of the file"),
         events => format!("{hint}; the store holds the first {events} events of the file"),
     };
     Failure::new(code, error).with_hint(hint)

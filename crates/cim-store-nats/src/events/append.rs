@@ -6,8 +6,8 @@
 //! another writer, has taken before it is given up for new heads.
 
 use cim_store::{
-    Append, Appended, CommitId, Context, EventLogError, ExpectedVersion, Head, Position, StreamId,
-    Version, staging,
+    Append, Appended, CommitId, Context, EventLogError, ExpectedVersion, Fault, Head, LimitName,
+    Limits, Position, StreamId, Version, staging,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -31,7 +31,7 @@ pub(super) async fn append(
     mut append: Append,
     budget: &Budget,
 ) -> Result<Appended, EventLogError> {
-    staging::check_append(&append, &log.session.limits)?;
+    staging::check_append(&append, &log.session.limits).map_err(of_this_server)?;
     let settings = &log.session.settings;
     let commit_id = staging::complete(&mut append, ctx, &*settings.clock, &*settings.ids);
     let marked = needs_mark(log, &append, commit_id);
@@ -442,6 +442,22 @@ pub(super) async fn read_heads(
         .await
 }
 
+/// What makes room for a larger payload on NATS.
+const RAISE_MAX_PAYLOAD: &str = "set `max_payload: 4MB` in the configuration of each server";
+
+/// Says what to change where it is the server's limit that a payload exceeds, not the contract's.
+fn of_this_server(error: EventLogError) -> EventLogError {
+    let contract = Limits::CONTRACT.payload_bytes as u64;
+    match error.fault() {
+        Some(Fault::TooLarge {
+            limit: LimitName::PayloadBytes,
+            size,
+            max,
+        }) if max < contract && size <= contract => error.with_hint(RAISE_MAX_PAYLOAD),
+        _ => error,
+    }
+}
+
 /// Refuses a message that the server would not take.
 pub(super) fn check_size(
     message: &super::messages::Outgoing,
@@ -466,12 +482,12 @@ pub(super) fn check_size(
     if size <= largest {
         return Ok(());
     }
-    let limit = cim_store::LimitName::PayloadBytes;
+    let limit = LimitName::PayloadBytes;
     let room = largest.saturating_sub(headers + 256);
     Err(EventLogError::too_large(limit, message.payload.len(), room)
         .with("subject", &message.subject)
         .with("max_payload of the server", largest)
-        .with_hint("set `max_payload: 4MB` in the server's configuration"))
+        .with_hint(RAISE_MAX_PAYLOAD))
 }
 
 /// An append without events: checks what it expects, all at one moment. Versions only grow, so what

@@ -48,6 +48,11 @@ async fn a_payload_above_what_the_server_takes_is_refused_before_it_is_sent() {
         "{}",
         told(&error)
     );
+    assert!(error.hint().unwrap().contains("max_payload: 4MB"));
+    // No server takes what the contract does not.
+    let large = stream("large");
+    let beyond = log.append_to(&ctx, &large, new, payload((1 << 20) + 1));
+    assert_eq!(beyond.await.unwrap_err().hint(), None);
     assert_eq!(store.requests_sent(), sent);
     let events = log.read_all(&ctx, &stream("fits")).await.unwrap();
     assert_eq!(events[0].payload.len(), limit);
