@@ -241,7 +241,7 @@ async fn a_cut_log_is_told_and_ends_with_code_6() {
     // Nor does a new one cover it.
     expect![[r#"
         --- standard error
-        error: the log is not the one that was covered: event 4 of the log was bafyreigvevsrecpgwork7f5wkn3e2xyicusj3en7m7ovgzgxnvujvl5lj4 at position 5, and nothing is there now
+        error: the log is not the one that was covered: event number 5 of the log was bafyreigvevsrecpgwork7f5wkn3e2xyicusj3en7m7ovgzgxnvujvl5lj4 at position 5, and nothing is there now
         hint: `cim checkpoint verify` compares the log with a checkpoint that was kept elsewhere: where it is unchanged, the log was only moved, and `cim checkpoint create --anew` makes its tree again; otherwise restore what is damaged from a copy
         --- code 6
     "#]].assert_eq(&desk.show(&["create", "--key", "@key", "-q"]).await);
