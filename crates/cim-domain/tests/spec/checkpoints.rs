@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cim_conformance::{FaultLayer, FaultPlan};
 use cim_domain::persistence::checkpoint::note::SigningKey;
 use cim_domain::persistence::checkpoint::tree::TreeHasher;
 use cim_domain::persistence::checkpoint::{
@@ -11,9 +10,9 @@ use cim_domain::persistence::checkpoint::{
 };
 use cim_domain::store::memory::MemoryStore;
 use cim_domain::store::{
-    ArchiveDigester, Bucket, BucketExt, BucketName, BucketSettings, Context, EventCid, EventLogExt,
-    ExpectedVersion, Key, LogQuery, NewEvent, Position, RecordedEvent, Store, StreamId,
-    SubjectPattern, SystemIds, Truncation, Version, WriteOptions,
+    ArchiveDigester, Bucket, BucketName, BucketSettings, Context, EventCid, EventLogExt,
+    ExpectedVersion, LogQuery, NewEvent, Position, RecordedEvent, Store, StreamId, SubjectPattern,
+    Truncation, Version, WriteOptions,
 };
 use futures_util::TryStreamExt;
 
@@ -24,16 +23,16 @@ fn key() -> SigningKey {
     SigningKey::from_seed("example.com/shop", &[5; 32]).unwrap()
 }
 
-fn stream(number: u64) -> StreamId {
+pub(crate) fn stream(number: u64) -> StreamId {
     StreamId::new("sales", "order", &number.to_string()).unwrap()
 }
 
-fn event(number: u64) -> NewEvent {
+pub(crate) fn event(number: u64) -> NewEvent {
     NewEvent::json("noted", &number).unwrap()
 }
 
 /// Appends so many events, three a commit, to seven streams in turn.
-async fn append(store: &Arc<dyn Store>, events: u64) {
+pub(crate) async fn append(store: &Arc<dyn Store>, events: u64) {
     let (log, ctx) = (store.log(), Context::new());
     let mut left = events;
     while left > 0 {
@@ -54,12 +53,12 @@ async fn history(store: &Arc<dyn Store>) -> Vec<RecordedEvent> {
     events.unwrap().try_collect().await.unwrap()
 }
 
-async fn create(store: &Arc<dyn Store>) -> Result<Checkpoint, CheckpointError> {
+pub(crate) async fn create(store: &Arc<dyn Store>) -> Result<Checkpoint, CheckpointError> {
     let checkpoints = Checkpoints::new(Arc::clone(store));
     checkpoints.create(&Context::new(), &key(), |_| {}).await
 }
 
-async fn verdict(store: &Arc<dyn Store>, checkpoint: &Checkpoint) -> Verdict {
+pub(crate) async fn verdict(store: &Arc<dyn Store>, checkpoint: &Checkpoint) -> Verdict {
     let checkpoints = Checkpoints::new(Arc::clone(store));
     let verified = checkpoints
         .verify(&Context::new(), checkpoint, |_| {})
@@ -68,7 +67,7 @@ async fn verdict(store: &Arc<dyn Store>, checkpoint: &Checkpoint) -> Verdict {
 }
 
 /// The checkpoint that the log should have, computed in the simplest way.
-async fn expected(store: &Arc<dyn Store>) -> Checkpoint {
+pub(crate) async fn expected(store: &Arc<dyn Store>) -> Checkpoint {
     let mut tree = TreeHasher::new();
     for event in history(store).await {
         tree.push_event(&event.cid);
@@ -77,7 +76,7 @@ async fn expected(store: &Arc<dyn Store>) -> Checkpoint {
 }
 
 /// The same store with this event told in another way.
-fn telling(
+pub(crate) fn telling(
     store: &Arc<dyn Store>,
     position: Position,
     tell: impl Fn(RecordedEvent) -> Vec<RecordedEvent> + Send + Sync + 'static,
@@ -203,7 +202,7 @@ on_every_store! {
 }
 
 /// The bucket that the tree is in.
-async fn bucket(store: &Arc<dyn Store>) -> Arc<dyn Bucket> {
+pub(crate) async fn bucket(store: &Arc<dyn Store>) -> Arc<dyn Bucket> {
     let name = BucketName::new(Checkpoints::BUCKET).unwrap();
     let settings = BucketSettings::default();
     let bucket = store.bucket(&Context::new(), &name, settings).await;
@@ -211,7 +210,7 @@ async fn bucket(store: &Arc<dyn Store>) -> Arc<dyn Bucket> {
 }
 
 /// A memory store with so many events.
-async fn with_events(events: u64) -> Arc<dyn Store> {
+pub(crate) async fn with_events(events: u64) -> Arc<dyn Store> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     append(&store, events).await;
     store
@@ -338,7 +337,7 @@ async fn removed_repeated_and_swapped_events_are_found() {
     }
 }
 
-async fn history_of(store: &Arc<dyn Store>, index: usize) -> RecordedEvent {
+pub(crate) async fn history_of(store: &Arc<dyn Store>, index: usize) -> RecordedEvent {
     history(store).await.swap_remove(index)
 }
 
@@ -633,186 +632,4 @@ async fn truncated_events_that_were_never_covered_have_no_checkpoint() {
         matches!(error, CheckpointError::Truncated { .. }),
         "{error}"
     );
-}
-
-/// At each of its calls to the store, a run breaks off or does not learn what became of it; the
-/// next one goes on to the same tree.
-#[tokio::test]
-async fn a_run_that_breaks_off_anywhere_is_gone_on_with() {
-    let (first, more) = (600, 4_400);
-    let layer = FaultLayer::new(FaultPlan::none(), Arc::new(SystemIds));
-    let counted = layer.store(with_events(first).await);
-    create(&counted).await.unwrap();
-    let before = layer.calls();
-    append(&counted, more).await;
-    let appended = layer.calls();
-    create(&counted).await.unwrap();
-    let calls = layer.calls() - appended;
-    assert!(before > 3 && calls > 20, "{before} {calls}");
-
-    let store = with_events(first).await;
-    create(&store).await.unwrap();
-    append(&store, more).await;
-    let whole = expected(&store).await;
-    let ctx = Context::new();
-    let bucket = bucket(&store).await;
-    let edge = Key::new("edge").unwrap();
-    let first_edge = bucket.get(&ctx, &edge).await.unwrap().unwrap().value;
-    let faults = [FaultPlan::before, FaultPlan::after];
-    for (fault, number) in faults.iter().flat_map(|f| (1..=calls).map(move |n| (f, n))) {
-        // Back to where the tree was; half of the time with what the last run left behind.
-        bucket.set(&ctx, &edge, first_edge.clone()).await.unwrap();
-        if number % 2 == 0 {
-            for key in bucket.all_keys(&ctx).await.unwrap() {
-                let is_new =
-                    !["edge", "tile/entries/000", "tile/entries/001"].contains(&key.as_str());
-                if is_new {
-                    bucket.delete(&ctx, &key, None).await.unwrap();
-                }
-            }
-        }
-        let layer = FaultLayer::new(fault(number), Arc::new(SystemIds));
-        match create(&layer.store(Arc::clone(&store))).await {
-            Ok(checkpoint) => assert_eq!(checkpoint, whole, "fault at call {number}"),
-            Err(error) => assert!(!error.is_integrity(), "fault at call {number}: {error}"),
-        }
-        assert_eq!(
-            create(&store).await.unwrap(),
-            whole,
-            "fault at call {number}"
-        );
-        let cid = history_of(&store, 4_000).await.cid;
-        let checkpoints = Checkpoints::new(Arc::clone(&store));
-        checkpoints
-            .prove(&ctx, &EventAddress::Cid(cid), &whole)
-            .await
-            .unwrap();
-    }
-}
-
-/// A run over another history broke off before its tree was there. Its tiles are no part of any
-/// tree.
-#[tokio::test]
-async fn tiles_of_a_run_that_broke_off_are_replaced() {
-    let store = with_events(300).await;
-    let ctx = Context::new();
-    let bucket = bucket(&store).await;
-    let key = Key::new("tile/entries/000").unwrap();
-    bucket.set(&ctx, &key, "left over".into()).await.unwrap();
-    let checkpoint = create(&store).await.unwrap();
-    assert_eq!(checkpoint, expected(&store).await);
-    let checkpoints = Checkpoints::new(Arc::clone(&store));
-    let cid = history_of(&store, 7).await.cid;
-    checkpoints
-        .prove(&ctx, &EventAddress::Cid(cid), &checkpoint)
-        .await
-        .unwrap();
-}
-
-#[tokio::test]
-async fn a_damaged_tree_is_told_and_the_log_is_verified_all_the_same() {
-    let store = with_events(300).await;
-    let checkpoint = create(&store).await.unwrap();
-    let ctx = Context::new();
-    let bucket = bucket(&store).await;
-    let (checkpoints, cid) = (
-        Checkpoints::new(Arc::clone(&store)),
-        history_of(&store, 7).await.cid,
-    );
-    let place = history_of(&store, 7).await.position;
-    let rewritten = telling(&store, place, |event| vec![rewritten(event)]);
-    for key in ["tile/entries/000", "edge"] {
-        bucket
-            .set(&ctx, &Key::new(key).unwrap(), "damaged".into())
-            .await
-            .unwrap();
-        let error = checkpoints
-            .prove(&ctx, &EventAddress::Cid(cid), &checkpoint)
-            .await;
-        assert!(error.unwrap_err().is_integrity(), "{key}");
-        assert_eq!(
-            verdict(&store, &checkpoint).await,
-            Verdict::Unchanged,
-            "{key}"
-        );
-        let found = verdict(&rewritten, &checkpoint).await;
-        assert_eq!(found, Verdict::Rewritten { first: None }, "{key}");
-    }
-    // It can be made again.
-    for key in bucket.all_keys(&ctx).await.unwrap() {
-        bucket.delete(&ctx, &key, None).await.unwrap();
-    }
-    assert_eq!(create(&store).await.unwrap(), checkpoint);
-}
-
-/// Where a log differs is found by whole blocks of 65 536 events first; and a long run that breaks
-/// off keeps what it has done.
-#[tokio::test]
-async fn a_long_log_is_searched_by_blocks_and_covered_in_steps() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let ctx = Context::new();
-    for commit in 0..140 {
-        let (log, to) = (store.log(), stream(commit % 3));
-        let events = (0..1000).map(event).collect();
-        let appended = log.append_to(&ctx, &to, ExpectedVersion::Any, events).await;
-        appended.unwrap();
-    }
-    let layer = FaultLayer::new(FaultPlan::none(), Arc::new(SystemIds));
-    let checkpoint = create(&layer.store(Arc::clone(&store))).await.unwrap();
-    assert_eq!(checkpoint.size(), 140_000);
-    for index in [65_535, 131_072] {
-        let place = Position::new(index + 1);
-        let counting = RewrittenStore::new(Arc::clone(&store), move |event| {
-            let is_meant = event.position == place;
-            vec![if is_meant { rewritten(event) } else { event }]
-        });
-        let rewritten: Arc<dyn Store> = Arc::<RewrittenStore>::clone(&counting);
-        match verdict(&rewritten, &checkpoint).await {
-            Verdict::Rewritten { first: Some(first) } => assert_eq!(first.index, index),
-            other => panic!("{other:?}"),
-        }
-        assert!(counting.take_read() <= 140_000 + 65_536);
-    }
-
-    // The last call of all, which saves the edge, fails.
-    let bucket = bucket(&store).await;
-    for key in bucket.all_keys(&ctx).await.unwrap() {
-        bucket.purge(&ctx, &key, None).await.unwrap();
-    }
-    let layer = FaultLayer::new(FaultPlan::before(layer.calls()), Arc::new(SystemIds));
-    let broken_off = create(&layer.store(Arc::clone(&store))).await;
-    assert!(matches!(broken_off, Err(CheckpointError::Bucket(_))));
-    let checkpoints = Checkpoints::new(Arc::clone(&store));
-    assert_eq!(checkpoints.covered(&ctx).await.unwrap().0, 131_072);
-    assert_eq!(create(&store).await.unwrap(), checkpoint);
-}
-
-#[tokio::test]
-async fn the_files_of_a_tree_hold_every_event_and_hash() {
-    let store = with_events(1_000).await;
-    let checkpoint = create(&store).await.unwrap();
-    append(&store, 300).await;
-    create(&store).await.unwrap(); // the tree has grown beyond it
-    let (ctx, checkpoints) = (Context::new(), Checkpoints::new(Arc::clone(&store)));
-    let mut files = checkpoints.tile_files(&ctx, &checkpoint).await.unwrap();
-    let (mut paths, mut entries) = (Vec::new(), Vec::new());
-    for piece in files.pieces() {
-        let bytes = files.bytes(&ctx, piece).await.unwrap();
-        let path = piece.to_string();
-        if path.starts_with("tile/entries/") {
-            assert_eq!(bytes.len(), piece.width * 38, "{path}");
-            entries.extend_from_slice(&bytes);
-        } else {
-            assert_eq!(bytes.len(), piece.width * 32, "{path}");
-        }
-        paths.push(path);
-    }
-    assert_eq!(paths[3], "tile/entries/003.p/232");
-    assert_eq!(paths[7], "tile/0/003.p/232");
-    assert_eq!(paths[8..], ["tile/1/000.p/3"]);
-    let mut tree = TreeHasher::new();
-    let (bundled, rest) = entries.as_chunks::<38>();
-    assert!(rest.is_empty());
-    bundled.iter().for_each(|entry| tree.push(&entry[2..]));
-    assert_eq!((tree.size(), tree.root()), (1_000, checkpoint.root()));
 }

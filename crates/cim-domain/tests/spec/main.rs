@@ -12,6 +12,7 @@ mod car;
 mod car_damage;
 mod car_histories;
 mod checked_loads;
+mod checkpoint_tiles;
 mod checkpoints;
 mod concurrency;
 mod content;
