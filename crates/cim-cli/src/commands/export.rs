@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use cim_domain::persistence::car::{ExportError, HistoryFile, export};
 use cim_store::{Context, StreamPattern};
 use clap::Args;
-use serde::Serialize;
 
+use crate::commands::history_line::HistoryLine;
 use crate::commands::parse_stream_pattern;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
@@ -73,20 +73,6 @@ fn failure(error: ExportError) -> Failure {
     Failure::new(code, error).with_hint(hint)
 }
 
-/// What was written, as JSON.
-#[derive(Serialize)]
-struct Report<'a> {
-    file: String,
-    root: String,
-    events: u64,
-    streams: u64,
-    tree: String,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<&'a str>,
-    split_commits: u64,
-}
-
 impl ExportArgs {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
         check_free(&self.car, self.force)?;
@@ -119,16 +105,7 @@ impl ExportArgs {
 }
 
 fn show(ui: &mut Ui, file: &Path, exported: &HistoryFile) -> Result<(), Failure> {
-    let report = Report {
-        file: file.display().to_string(),
-        root: exported.root.to_string(),
-        events: exported.events,
-        streams: exported.streams,
-        tree: exported.tree.to_string(),
-        bytes: exported.bytes,
-        pattern: exported.pattern.as_deref(),
-        split_commits: exported.split_commits,
-    };
+    let line = HistoryLine::of(file, exported);
     if let Some(split) = exported.first_split {
         ui.notice(format_args!(
             "{} also wrote to streams that are not exported, first {}: the file can be read and \
@@ -138,17 +115,9 @@ fn show(ui: &mut Ui, file: &Path, exported: &HistoryFile) -> Result<(), Failure>
         ));
     }
     if ui.is_json() {
-        return ui.json(&report);
+        return ui.json(&line);
     }
-    ui.line(format_args!("file     {}", report.file))?;
-    ui.line(format_args!("root     {}", report.root))?;
-    ui.line(format_args!("events   {}", report.events))?;
-    ui.line(format_args!("streams  {}", report.streams))?;
-    ui.line(format_args!("tree     {}", report.tree))?;
-    if let Some(pattern) = report.pattern {
-        ui.line(format_args!("pattern  {pattern}"))?;
-    }
-    ui.line(format_args!("bytes    {}", report.bytes))
+    line.show(ui)
 }
 
 /// So many commits, in words.

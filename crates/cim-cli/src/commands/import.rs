@@ -15,6 +15,7 @@ use cim_store::{Context, EventLogError, Fault};
 use clap::Args;
 use serde::Serialize;
 
+use crate::commands::history_line::HistoryLine;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::Ui;
@@ -83,15 +84,8 @@ fn parse_root(text: &str) -> Result<Cid, RootError> {
 /// What was imported, as JSON.
 #[derive(Serialize)]
 struct Report<'a> {
-    file: String,
-    root: String,
-    events: u64,
-    streams: u64,
-    tree: String,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<&'a str>,
-    split_commits: u64,
+    #[serde(flatten)]
+    line: HistoryLine<'a>,
     /// Without a store there is nothing of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<u64>,
@@ -192,14 +186,7 @@ impl ImportArgs {
         counts: Option<(u64, u64)>,
     ) -> Result<(), Failure> {
         let report = Report {
-            file: self.car.display().to_string(),
-            root: file.root.to_string(),
-            events: file.events,
-            streams: file.streams,
-            tree: file.tree.to_string(),
-            bytes: file.bytes,
-            pattern: file.pattern.as_deref(),
-            split_commits: file.split_commits,
+            line: HistoryLine::of(&self.car, file),
             found: counts.map(|(found, _)| found),
             stored: counts.map(|(_, stored)| stored),
         };
@@ -216,15 +203,7 @@ impl ImportArgs {
         if ui.is_json() {
             return ui.json(&report);
         }
-        ui.line(format_args!("file     {}", report.file))?;
-        ui.line(format_args!("root     {}", report.root))?;
-        ui.line(format_args!("events   {}", report.events))?;
-        ui.line(format_args!("streams  {}", report.streams))?;
-        ui.line(format_args!("tree     {}", report.tree))?;
-        if let Some(pattern) = report.pattern {
-            ui.line(format_args!("pattern  {pattern}"))?;
-        }
-        ui.line(format_args!("bytes    {}", report.bytes))?;
+        report.line.show(ui)?;
         if let Some((found, stored)) = counts {
             ui.line(format_args!("found    {found}"))?;
             ui.line(format_args!("stored   {stored}"))?;

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod events;
 pub mod export;
 pub mod health;
+mod history_line;
 pub mod import;
 pub mod log;
 pub mod stats;
