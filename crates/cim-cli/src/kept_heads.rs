@@ -129,10 +129,8 @@ impl KeptHeads {
 
     fn failure(&self, done: &'static str, source: io::Error) -> Failure {
         let path = self.0.clone();
-        Failure::new(
-            ExitCode::Failure,
-            KeptHeadsError::File { done, path, source },
-        )
+        let code = ExitCode::of_file(&source);
+        Failure::new(code, KeptHeadsError::File { done, path, source })
     }
 }
 
