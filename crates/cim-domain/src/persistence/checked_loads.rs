@@ -15,8 +15,8 @@ use super::retry::mix;
 
 /// When a repository or an event store compares what it reads with the CIDs and links of the chain.
 ///
-/// Verifying costs one encoding and one sha2-256 over each event that is read, some 700 ns for an
-/// event of 1 KiB. What fails is an error that names stream, version and kind of fault; nothing of
+/// Verifying costs one encoding and one sha2-256 over each event that is read: with 256 bytes of
+/// payload about as much as the rest of loading it from an embedded store (`docs/benchmarks.md`). What fails is an error that names stream, version and kind of fault; nothing of
 /// that read is used.
 ///
 /// | adapter | what it checks on every read by itself |
