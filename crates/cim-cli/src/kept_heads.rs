@@ -74,19 +74,21 @@ impl KeptHeads {
     /// What was verified before; `None` where nothing was.
     pub(crate) fn read(&self) -> Result<Option<VerifiedHeads>, Failure> {
         let path = &self.0;
-        let hint = "restore it from a copy of yours, or begin a new one with `cim verify --anew`";
         match File::open(path) {
             Ok(file) => match VerifiedHeads::read(BufReader::new(file)) {
                 Ok(heads) => Ok(Some(heads)),
                 Err(source @ HeadsFileError::Other) => Err(self.foreign(source)),
+                Err(HeadsFileError::Read(error)) => Err(self.unreadable(error)),
                 Err(source) => {
                     let path = path.clone();
                     let error = KeptHeadsError::Content { path, source };
-                    Err(Failure::new(ExitCode::Invalid, error).with_hint(hint))
+                    Err(Failure::new(ExitCode::Invalid, error).with_hint(
+                        "restore it from a copy of yours, or begin a new one with `cim verify --anew`",
+                    ))
                 }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.failure("read", error).with_hint(hint)),
+            Err(error) => Err(self.unreadable(error)),
         }
     }
 
@@ -94,10 +96,16 @@ impl KeptHeads {
     pub(crate) fn check_replaceable(&self) -> Result<(), Failure> {
         match File::open(&self.0).map(|file| VerifiedHeads::read(BufReader::new(file))) {
             Ok(Err(source @ HeadsFileError::Other)) => Err(self.foreign(source)),
+            Ok(Err(HeadsFileError::Read(error))) => Err(self.unreadable(error)),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(self.failure("read", error)),
+            Err(error) => Err(self.unreadable(error)),
         }
+    }
+
+    fn unreadable(&self, error: io::Error) -> Failure {
+        self.failure("read", error)
+            .with_hint("name a file that can be read with `--heads FILE`")
     }
 
     fn foreign(&self, source: HeadsFileError) -> Failure {
