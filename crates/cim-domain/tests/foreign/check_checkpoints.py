@@ -55,7 +55,8 @@ def inclusion(proof, key):
     checkpoint = opened(note, key)
     arguments = (index, checkpoint.size, hashes(path), checkpoint.root)
     assert verify_leaf_inclusion(leaf, *arguments)
-    assert not verify_leaf_inclusion(leaf[:-1] + b"x", *arguments)
+    altered = leaf[:-1] + bytes([leaf[-1] ^ 1])
+    assert not verify_leaf_inclusion(altered, *arguments)
     return {"leaf": leaf.hex(), "index": index}
 
 
