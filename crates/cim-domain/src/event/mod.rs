@@ -4,6 +4,7 @@
 //! the Rust names are free to change: what is stored is the event type, the schema version and a
 //! JSON payload that holds the fields alone, readable by anyone.
 
+mod decoded;
 #[doc(hidden)]
 pub mod derive;
 mod error;
@@ -11,6 +12,7 @@ mod lossless;
 mod payload;
 
 pub use cim_domain_derive::DomainEvent;
+pub use decoded::{Decoded, DecodedEvents};
 pub use error::{DecodeError, EncodeError, UpcastError};
 
 /// Facts that an aggregate's stream can hold.

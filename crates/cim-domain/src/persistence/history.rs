@@ -1,17 +1,18 @@
 //! The events of an aggregate as they were stored.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use cim_store::{EventStream, RecordedEvent};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt as _};
 
+use super::RepositoryError;
 use super::checked_loads::StreamCheck;
-use super::{RepositoryError, replay};
+use super::decoding::decode;
 use crate::Aggregate;
+use crate::event::{Decoded, DecodedEvents};
 
 /// An event and everything that is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +30,11 @@ pub struct Recorded<E> {
 /// A [`Stream`], for those who use the `futures` crates; [`next`](Self::next) and
 /// [`all`](Self::all) need neither.
 #[must_use = "a history reads nothing until it is asked for events"]
-pub struct History<A> {
+pub struct History<A: Aggregate> {
     events: EventStream,
     check: StreamCheck,
-    aggregate: PhantomData<fn() -> A>,
+    /// What is left of a stored event that is several events today.
+    rest: Option<(DecodedEvents<A::Event>, RecordedEvent)>,
 }
 
 impl<A: Aggregate> History<A> {
@@ -40,7 +42,7 @@ impl<A: Aggregate> History<A> {
         Self {
             events,
             check,
-            aggregate: PhantomData,
+            rest: None,
         }
     }
 
@@ -62,25 +64,44 @@ impl<A: Aggregate> History<A> {
     }
 }
 
+/// Nothing in it is ever pinned, whatever the events are.
+impl<A: Aggregate> Unpin for History<A> {}
+
 impl<A: Aggregate> Stream for History<A> {
     type Item = Result<Recorded<A::Event>, RepositoryError<A::Error>>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_next_unpin(task).map(|next| {
-            let recorded = match next? {
-                Ok(recorded) => recorded,
-                Err(error) => return Some(Err(error.into())),
+        loop {
+            if let Some((rest, recorded)) = &mut self.rest {
+                match rest.next() {
+                    Some(event) => {
+                        let recorded = recorded.clone();
+                        return Poll::Ready(Some(Ok(Recorded { event, recorded })));
+                    }
+                    None => self.rest = None,
+                }
+            }
+            let recorded = match ready!(self.events.poll_next_unpin(task)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(recorded)) => recorded,
             };
             if let Err(fault) = self.check.check(&recorded) {
-                return Some(Err(RepositoryError::integrity(&recorded, fault)));
+                let error = RepositoryError::integrity(&recorded, fault);
+                return Poll::Ready(Some(Err(error)));
             }
-            let event = replay::decode(&recorded).map_err(RepositoryError::from);
-            Some(event.map(|event| Recorded { event, recorded }))
-        })
+            match decode(&recorded) {
+                Ok(Decoded::One(event)) => {
+                    return Poll::Ready(Some(Ok(Recorded { event, recorded })));
+                }
+                Ok(decoded) => self.rest = Some((decoded.into_iter(), recorded)),
+                Err(fault) => return Poll::Ready(Some(Err(fault.into()))),
+            }
+        }
     }
 }
 
-impl<A> fmt::Debug for History<A> {
+impl<A: Aggregate> fmt::Debug for History<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("History")
     }

@@ -33,6 +33,7 @@ pub mod car;
 mod checked_loads;
 pub mod checkpoint;
 pub mod content;
+mod decoding;
 mod error;
 mod event_store;
 mod history;

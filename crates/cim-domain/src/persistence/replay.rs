@@ -7,9 +7,9 @@ use cim_store::{
 use futures_util::TryStreamExt as _;
 
 use super::checked_loads::StreamCheck;
-use super::error::ReadFault;
+use super::decoding::decode;
 use super::{Loaded, RepositoryError};
-use crate::{Aggregate, DomainEvent};
+use crate::Aggregate;
 
 /// An aggregate on the way through its events.
 pub(super) struct Replay<A> {
@@ -69,7 +69,9 @@ impl<A: Aggregate> Replay<A> {
             self.check
                 .check(&recorded)
                 .map_err(|fault| RepositoryError::integrity(&recorded, fault))?;
-            self.state.apply(&decode(&recorded)?);
+            for event in decode(&recorded)? {
+                self.state.apply(&event);
+            }
             let head = Head {
                 stream: recorded.stream,
                 version: recorded.version,
@@ -98,18 +100,4 @@ impl<A: Aggregate> Replay<A> {
                 ),
         )
     }
-}
-
-/// Reads a stored event as a domain event.
-pub(super) fn decode<D: DomainEvent>(recorded: &RecordedEvent) -> Result<D, ReadFault> {
-    D::decode(
-        recorded.event_type.as_str(),
-        recorded.schema_version.get(),
-        &recorded.payload,
-    )
-    .map_err(|source| ReadFault {
-        stream: recorded.stream.clone(),
-        version: recorded.version,
-        source,
-    })
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::DomainEvent;
 use crate::persistence::error::ReadFault;
-use crate::persistence::{Recorded, replay};
+use crate::persistence::{Recorded, decoding};
 
 /// An event, and what the store knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +69,18 @@ impl EventMetadata {
 }
 
 impl<E: DomainEvent> StoredEvent<E> {
-    pub(in crate::persistence) fn read(recorded: RecordedEvent) -> Result<Self, ReadFault> {
-        let event = replay::decode(&recorded)?;
-        Ok(Self {
+    /// Appends to `events` what a stored event is today.
+    pub(in crate::persistence) fn read_into(
+        events: &mut Vec<Self>,
+        recorded: RecordedEvent,
+    ) -> Result<(), ReadFault> {
+        let decoded = decoding::decode(&recorded)?;
+        let metadata = EventMetadata::from(recorded);
+        events.extend(decoded.into_iter().map(|event| Self {
             event,
-            metadata: recorded.into(),
-        })
+            metadata: metadata.clone(),
+        }));
+        Ok(())
     }
 }
 

@@ -189,7 +189,7 @@ async fn collect<E: DomainEvent>(
     while let Some(recorded) = events.try_next().await? {
         check(&recorded).map_err(|fault| EventStoreError::integrity(&recorded, fault))?;
         if is_wanted(&recorded) {
-            wanted.push(StoredEvent::read(recorded)?);
+            StoredEvent::read_into(&mut wanted, recorded)?;
         }
     }
     Ok(wanted)

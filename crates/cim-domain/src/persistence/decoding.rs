@@ -1,0 +1,22 @@
+//! Reads stored events as domain events. Every read of every service goes through here.
+
+use cim_store::RecordedEvent;
+
+use super::error::ReadFault;
+use crate::DomainEvent;
+use crate::event::Decoded;
+
+/// Reads a stored event as what it is today.
+pub(super) fn decode<D: DomainEvent>(recorded: &RecordedEvent) -> Result<Decoded<D>, ReadFault> {
+    D::decode(
+        recorded.event_type.as_str(),
+        recorded.schema_version.get(),
+        &recorded.payload,
+    )
+    .map(Decoded::One)
+    .map_err(|source| ReadFault {
+        stream: recorded.stream.clone(),
+        version: recorded.version,
+        source,
+    })
+}
