@@ -44,6 +44,7 @@ mod replay;
 mod repository;
 mod retry;
 mod state;
+mod tags;
 pub mod verification;
 
 pub use aggregate_repository::{AggregateRepository, LoadOptions};
@@ -64,3 +65,4 @@ pub use nats::{
 pub use repository::{Executed, Loaded, Repository, SaveOptions, Saved};
 pub use retry::RetryPolicy;
 pub use state::{KvRepository, KvRepositoryBuilder, SavedState, SimpleRepository, StateError};
+pub use tags::{Tags, TagsError};
