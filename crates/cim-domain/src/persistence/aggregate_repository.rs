@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cim_store::{Context, EventLog, StreamRange, Version};
 
 use super::{
-    AggregateMetadata, Executed, Loaded, Repository, RepositoryError, SaveOptions, StoredEvent,
+    AggregateMetadata, DeleteOptions, Executed, LoadOptions, Loaded, Repository, RepositoryError,
+    SaveOptions, Saved, StoredEvent,
 };
 use crate::{Aggregate, Entity};
 
@@ -53,13 +54,6 @@ pub struct AggregateRepository<A> {
     ctx: Context,
 }
 
-/// How an aggregate is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// As it was at this version; `None`: as it is now.
-    pub version: Option<Version>,
-}
-
 impl<A: Aggregate> AggregateRepository<A> {
     /// A repository over a log, with the defaults of [`Repository::new`].
     pub fn new(log: Arc<dyn EventLog>) -> Self {
@@ -88,7 +82,7 @@ impl<A: Aggregate> AggregateRepository<A> {
     /// is rebuilt from.
     ///
     /// # Errors
-    /// `VersionConflict`, `Unknown` with the commit's id, `InvalidId`, `Encode`, `Store`.
+    /// As [`Repository::save`].
     pub async fn save(
         &self,
         aggregate: &A,
@@ -100,44 +94,62 @@ impl<A: Aggregate> AggregateRepository<A> {
     {
         let id = aggregate.id();
         let saved = self.repository.save(&self.ctx, id, events, options).await?;
-        let head = saved.appended.heads.into_iter().next();
-        Ok(AggregateMetadata {
-            last_modified: head.is_some().then_some(saved.appended.stored_at).flatten(),
-            head,
-            ..described::<A>(id, saved.version)
-        })
+        Ok(describe_saved::<A>(id, saved))
+    }
+
+    /// Deletes an aggregate, as [`Repository::delete`] does.
+    ///
+    /// # Errors
+    /// As [`Repository::delete`].
+    pub async fn delete(
+        &self,
+        id: &<A as Aggregate>::Id,
+        options: DeleteOptions,
+    ) -> Result<AggregateMetadata, RepositoryError<A::Error>> {
+        let deleted = self.repository.delete(&self.ctx, id, options).await?;
+        Ok(describe_saved::<A>(id, deleted))
     }
 
     /// Loads an aggregate, and what is known about it.
     ///
     /// # Errors
-    /// `NotFound` when it has no events; `VersionNotFound` when it never was at the version that
-    /// was asked for; `InvalidId`, `Decode`, `Integrity`, `Store`.
+    /// As [`Repository::load_with`].
     pub async fn load(
         &self,
         id: &<A as Aggregate>::Id,
         options: LoadOptions,
     ) -> Result<(A, AggregateMetadata), RepositoryError<A::Error>> {
-        let loaded = match options.version {
-            None => self.repository.load(&self.ctx, id).await?,
-            Some(version) => {
-                self.repository
-                    .load_at_version(&self.ctx, id, version)
-                    .await?
-            }
-        };
+        let loaded = self.repository.load_with(&self.ctx, id, options).await?;
         let Loaded {
             state,
             version,
             head,
             stored_at,
+            events,
         } = loaded;
         let metadata = AggregateMetadata {
             last_modified: Some(stored_at),
             head: Some(head),
+            events,
             ..described::<A>(id, version)
         };
         Ok((state, metadata))
+    }
+
+    /// Loads an aggregate as it was at a version.
+    ///
+    /// # Errors
+    /// As [`Repository::load_with`].
+    pub async fn get_at_version(
+        &self,
+        id: &<A as Aggregate>::Id,
+        version: Version,
+    ) -> Result<(A, AggregateMetadata), RepositoryError<A::Error>> {
+        let options = LoadOptions {
+            version: Some(version),
+            ..LoadOptions::default()
+        };
+        self.load(id, options).await
     }
 
     /// The events of an aggregate from one version to another, both inclusive; `None`: from the
@@ -174,7 +186,7 @@ impl<A: Aggregate> AggregateRepository<A> {
         self.repository.execute(&self.ctx, id, command).await
     }
 
-    /// Whether an aggregate has events.
+    /// Whether there is an aggregate: it has events and was not deleted.
     ///
     /// # Errors
     /// `InvalidId`, `Store`.
@@ -186,6 +198,15 @@ impl<A: Aggregate> AggregateRepository<A> {
     }
 }
 
+fn describe_saved<A: Aggregate>(id: &<A as Aggregate>::Id, saved: Saved) -> AggregateMetadata {
+    let head = saved.appended.heads.into_iter().next();
+    AggregateMetadata {
+        last_modified: head.is_some().then_some(saved.appended.stored_at).flatten(),
+        head,
+        ..described::<A>(id, saved.version)
+    }
+}
+
 fn described<A: Aggregate>(id: &<A as Aggregate>::Id, version: Version) -> AggregateMetadata {
     AggregateMetadata {
         aggregate_id: id.to_string(),
@@ -194,6 +215,7 @@ fn described<A: Aggregate>(id: &<A as Aggregate>::Id, version: Version) -> Aggre
         last_modified: None,
         expires_at: None,
         head: None,
+        events: Vec::new(),
     }
 }
 

@@ -10,8 +10,8 @@ use cim_store::{
     NewEvent, SchemaVersion, StreamId, SystemClock, SystemIds, Version, staging,
 };
 
-use super::RetryPolicy;
 use super::error::{EncodingFault, WriteFault};
+use super::{RetryPolicy, TOMBSTONE};
 use crate::DomainEvent;
 
 /// What events are written with.
@@ -34,8 +34,7 @@ impl Writer {
         }
     }
 
-    /// Prepares a commit of one stream. Its id and everything else about it is fixed here, so that
-    /// appending it again repeats the very same events.
+    /// Prepares a commit of one stream.
     pub(super) fn prepare<D: DomainEvent>(
         &self,
         ctx: &Context,
@@ -45,20 +44,39 @@ impl Writer {
         metadata: &Metadata,
         commit_id: Option<CommitId>,
     ) -> Result<(Append, CommitId), WriteFault> {
-        let events = events
-            .iter()
-            .map(|event| {
-                encode(event, metadata).map_err(|source| WriteFault::Encode {
-                    stream: stream.clone(),
-                    event_type: event.event_type().to_owned(),
-                    source,
-                })
+        let events = self.encode(stream, events, metadata)?;
+        let append = Append::new().write(stream.clone(), expected, events);
+        Ok(self.complete(ctx, append, commit_id))
+    }
+
+    /// Encodes the events for a stream.
+    pub(super) fn encode<D: DomainEvent>(
+        &self,
+        stream: &StreamId,
+        events: &[D],
+        metadata: &Metadata,
+    ) -> Result<Vec<NewEvent>, WriteFault> {
+        let encoded = events.iter().map(|event| {
+            encode(event, metadata).map_err(|source| WriteFault::Encode {
+                stream: stream.clone(),
+                event_type: event.event_type().to_owned(),
+                source,
             })
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut append = Append::new().write(stream.clone(), expected, events);
+        });
+        encoded.collect()
+    }
+
+    /// Fixes a commit's id and everything else about it, so that appending it again repeats the
+    /// very same events.
+    pub(super) fn complete(
+        &self,
+        ctx: &Context,
+        mut append: Append,
+        commit_id: Option<CommitId>,
+    ) -> (Append, CommitId) {
         append.commit_id = commit_id;
         let commit_id = staging::complete(&mut append, ctx, &*self.clock, &*self.ids);
-        Ok((append, commit_id))
+        (append, commit_id)
     }
 
     /// Appends a prepared commit. Where the answer is lost, appends it again until there is one:
@@ -163,6 +181,9 @@ fn rules_out_every_try(error: &EventLogError) -> bool {
 }
 
 fn encode<D: DomainEvent>(event: &D, metadata: &Metadata) -> Result<NewEvent, EncodingFault> {
+    if event.event_type() == TOMBSTONE {
+        return Err(EncodingFault::Reserved);
+    }
     let event_type = EventType::new(ByteString::from_static(event.event_type()))?;
     let schema_version =
         SchemaVersion::new(event.schema_version()).ok_or(EncodingFault::SchemaVersion)?;

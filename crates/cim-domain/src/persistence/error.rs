@@ -3,9 +3,11 @@
 use cim_ipld::ChainFault;
 use cim_store::stream_id::StreamIdError;
 use cim_store::{
-    CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, RecordedEvent, StreamId, Version,
+    CommitId, EventLogError, EventLogErrorKind, ExpectedVersion, RecordedEvent, StreamId,
+    Timestamp, Version,
 };
 
+use super::TagsError;
 use crate::{DecodeError, EncodeError};
 
 /// What goes wrong in a [`Repository`](super::Repository); `E` is the aggregate's own error.
@@ -15,7 +17,9 @@ use crate::{DecodeError, EncodeError};
 /// | `Rejected` | tell whoever sent the command |
 /// | `VersionConflict` | load again and decide again; `execute` did so already, as often as its policy says |
 /// | `NotFound`, `VersionNotFound` | there is nothing under this id |
-/// | `InvalidId`, `Encode` | correct what was given |
+/// | `Deleted` | it is gone; ask for a version before, or create it anew |
+/// | `TooManyEvents` | allow more, or have snapshots |
+/// | `InvalidId`, `InvalidTags`, `Encode` | correct what was given |
 /// | `Decode` | add what the event type lacks, or run the newer program |
 /// | `Integrity` | stop; run `cim verify`; restore the stream |
 /// | `Unknown` | append the same commit id again, or ask [`resolve`](cim_store::EventLog::resolve) |
@@ -66,6 +70,28 @@ where
         /// The last version there is.
         actual: Version,
     },
+    /// The aggregate was deleted. Nothing was stored.
+    ///
+    /// Its history can still be read, and loaded at every version before; how it is created anew
+    /// says [`Recreation`](super::Recreation).
+    #[error("{stream} was deleted at version {version}")]
+    Deleted {
+        /// Its stream.
+        stream: StreamId,
+        /// The version of the tombstone.
+        version: Version,
+        /// When the store took the tombstone.
+        at: Timestamp,
+    },
+    /// To answer would have taken more events than
+    /// [`LoadOptions::max_events`](super::LoadOptions::max_events) allows.
+    #[error("{stream} has more than {max} events to load")]
+    TooManyEvents {
+        /// Its stream.
+        stream: StreamId,
+        /// How many were allowed.
+        max: u64,
+    },
     /// The id can't be part of a stream's name.
     #[error("`{id}` can't be the id of an aggregate")]
     InvalidId {
@@ -74,6 +100,9 @@ where
         /// What is wrong with it.
         source: StreamIdError,
     },
+    /// The tags can't be written into the events' metadata. Nothing was stored.
+    #[error("the tags can't be stored")]
+    InvalidTags(#[from] TagsError),
     /// An event can't be written. Nothing was stored.
     #[error("an event `{event_type}` for {stream} can't be stored")]
     Encode {
@@ -133,7 +162,12 @@ impl<E: std::error::Error + 'static> RepositoryError<E> {
         matches!(self, Self::VersionConflict { .. })
     }
 
-    /// Whether the aggregate does not exist.
+    /// Whether the aggregate was deleted.
+    pub fn is_deleted(&self) -> bool {
+        matches!(self, Self::Deleted { .. })
+    }
+
+    /// Whether the aggregate never existed.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
@@ -246,4 +280,6 @@ pub(super) enum EncodingFault {
     Name(#[from] cim_store::event::EventTypeError),
     #[error("schema versions are counted from 1, it says 0")]
     SchemaVersion,
+    #[error("this event type is kept for the deletion of aggregates")]
+    Reserved,
 }

@@ -1,6 +1,6 @@
 //! What a repository knows about an aggregate beside its state.
 
-use cim_store::{Head, Timestamp, Version};
+use cim_store::{Head, RecordedEvent, Timestamp, Version};
 
 /// What a repository knows about an aggregate beside its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,4 +23,7 @@ pub struct AggregateMetadata {
     /// Its last event with position and CID; `None` where it is kept as a state, or nothing was
     /// saved.
     pub head: Option<Head>,
+    /// The events that it was rebuilt from, where
+    /// [`LoadOptions::include_events`](super::LoadOptions::include_events) asked for them.
+    pub events: Vec<RecordedEvent>,
 }

@@ -45,9 +45,10 @@ mod repository;
 mod retry;
 mod state;
 mod tags;
+mod tombstone;
 pub mod verification;
 
-pub use aggregate_repository::{AggregateRepository, LoadOptions};
+pub use aggregate_repository::AggregateRepository;
 pub use checked_loads::LoadVerification;
 pub use content::{ContentStore, IpldSerializer};
 pub use error::RepositoryError;
@@ -62,7 +63,10 @@ pub use nats::{
     JetStreamConfig, NatsEventStore, NatsKvRepository, NatsKvRepositoryBuilder, NatsRepository,
     NatsRepositoryConfig, NatsSimpleRepository,
 };
-pub use repository::{Executed, Loaded, Repository, SaveOptions, Saved};
+pub use repository::{
+    DeleteOptions, Executed, LoadOptions, Loaded, Recreation, Repository, SaveOptions, Saved,
+};
 pub use retry::RetryPolicy;
 pub use state::{KvRepository, KvRepositoryBuilder, SavedState, SimpleRepository, StateError};
 pub use tags::{Tags, TagsError};
+pub use tombstone::TOMBSTONE;

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 
 use super::checked_loads::StreamCheck;
 use super::decoding::decode;
+use super::tombstone::is_tombstone;
 use super::{Loaded, RepositoryError};
 use crate::Aggregate;
 
@@ -16,8 +17,29 @@ pub(super) struct Replay<A> {
     pub(super) state: A,
     stream: StreamId,
     check: StreamCheck,
-    /// The last event that was applied, and when it was stored.
-    head: Option<(Head, Timestamp)>,
+    /// The last event that was taken in.
+    last: Option<Last>,
+    /// How many events were read.
+    read: u64,
+    /// The events that were read, where somebody wants them.
+    kept: Option<Vec<RecordedEvent>>,
+}
+
+struct Last {
+    head: Head,
+    stored_at: Timestamp,
+    is_tombstone: bool,
+}
+
+/// How far events are taken in; the default: to the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Until {
+    /// No further than this version.
+    pub(super) version: Option<Version>,
+    /// No further than what the store had at this time.
+    pub(super) as_of: Option<Timestamp>,
+    /// An error where it takes more events than this.
+    pub(super) max_events: Option<u64>,
 }
 
 impl<A: Aggregate> Replay<A> {
@@ -27,8 +49,15 @@ impl<A: Aggregate> Replay<A> {
             state: A::default(),
             stream,
             check,
-            head: None,
+            last: None,
+            read: 0,
+            kept: None,
         }
+    }
+
+    /// Keeps the events that are read from now on.
+    pub(super) fn keep_events(&mut self) {
+        self.kept.get_or_insert_default();
     }
 
     pub(super) fn stream(&self) -> &StreamId {
@@ -36,49 +65,101 @@ impl<A: Aggregate> Replay<A> {
     }
 
     pub(super) fn version(&self) -> Version {
-        self.head
+        self.last
             .as_ref()
-            .map_or(Version::NONE, |(head, _)| head.version)
+            .map_or(Version::NONE, |last| last.head.version)
     }
 
-    /// The aggregate, if there were any events.
-    pub(super) fn into_loaded(self) -> Option<Loaded<A>> {
-        let state = self.state;
-        self.head.map(|(head, stored_at)| Loaded {
-            state,
-            version: head.version,
-            head,
-            stored_at,
+    /// The error that says that the aggregate was deleted, if it was.
+    pub(super) fn deleted(&self) -> Option<RepositoryError<A::Error>> {
+        let last = self.last.as_ref().filter(|last| last.is_tombstone)?;
+        Some(RepositoryError::Deleted {
+            stream: self.stream.clone(),
+            version: last.head.version,
+            at: last.stored_at,
         })
     }
 
-    /// Applies the events after the last one that was applied, up to `end` or all of them.
+    /// The aggregate, if there is one.
+    pub(super) fn into_loaded(self) -> Result<Loaded<A>, RepositoryError<A::Error>> {
+        if let Some(deleted) = self.deleted() {
+            return Err(deleted);
+        }
+        let Some(Last {
+            head, stored_at, ..
+        }) = self.last
+        else {
+            return Err(RepositoryError::NotFound {
+                stream: self.stream,
+            });
+        };
+        Ok(Loaded {
+            state: self.state,
+            version: head.version,
+            head,
+            stored_at,
+            events: self.kept.unwrap_or_default(),
+        })
+    }
+
+    /// Takes in the events after the last one that was taken in.
     pub(super) async fn advance(
         &mut self,
         log: &dyn EventLog,
         ctx: &Context,
-        end: Option<Version>,
+        until: &Until,
     ) -> Result<(), RepositoryError<A::Error>> {
         let range = StreamRange {
-            to: end,
+            to: until.version,
+            // One more than there may be shows that there are too many.
+            limit: until.max_events.map(|max| max.saturating_add(1)),
             ..StreamRange::from(self.version().next())
         };
         let mut events = log.read_stream(ctx, &self.stream, range).await?;
         while let Some(recorded) = events.try_next().await? {
-            self.check_follows(&recorded)?;
-            self.check
-                .check(&recorded)
-                .map_err(|fault| RepositoryError::integrity(&recorded, fault))?;
+            if until
+                .as_of
+                .is_some_and(|moment| recorded.stored_at > moment)
+            {
+                break;
+            }
+            self.read += 1;
+            if until.max_events.is_some_and(|max| self.read > max) {
+                return Err(RepositoryError::TooManyEvents {
+                    stream: self.stream.clone(),
+                    max: until.max_events.unwrap_or_default(),
+                });
+            }
+            self.take_in(recorded)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, recorded: RecordedEvent) -> Result<(), RepositoryError<A::Error>> {
+        self.check_follows(&recorded)?;
+        self.check
+            .check(&recorded)
+            .map_err(|fault| RepositoryError::integrity(&recorded, fault))?;
+        let is_tombstone = is_tombstone(&recorded);
+        if is_tombstone {
+            self.state = A::default();
+        } else {
             for event in decode(&recorded)? {
                 self.state.apply(&event);
             }
-            let head = Head {
-                stream: recorded.stream,
+        }
+        self.last = Some(Last {
+            head: Head {
+                stream: recorded.stream.clone(),
                 version: recorded.version,
                 position: recorded.position,
                 cid: recorded.cid,
-            };
-            self.head = Some((head, recorded.stored_at));
+            },
+            stored_at: recorded.stored_at,
+            is_tombstone,
+        });
+        if let Some(kept) = &mut self.kept {
+            kept.push(recorded);
         }
         Ok(())
     }

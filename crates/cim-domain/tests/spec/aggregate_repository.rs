@@ -82,11 +82,11 @@ on_every_store! {
         let items = (1..=3).map(|cents| ItemAdded { cents });
         orders.save(&order(), items.collect(), at(0)).await.unwrap();
         for (version, cents) in [(1, 1), (2, 3), (3, 6)] {
-            let options = LoadOptions { version: Some(v(version)) };
+            let options = LoadOptions { version: Some(v(version)), ..Default::default() };
             let (loaded, metadata) = orders.load(&ID, options).await.unwrap();
             assert_eq!((loaded.cents, metadata.version), (cents, v(version)));
         }
-        let options = LoadOptions { version: Some(v(4)) };
+        let options = LoadOptions { version: Some(v(4)), ..Default::default() };
         let error = orders.load(&ID, options).await.unwrap_err();
         assert!(matches!(error, RepositoryError::VersionNotFound { actual, .. } if actual == v(3)));
     }

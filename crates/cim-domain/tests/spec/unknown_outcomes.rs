@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cim_domain::persistence::Recreation;
 use cim_domain::store::{
     Append, CommitId, Context, EventLog, EventLogExt, ExpectedVersion, NewEvent, Resolution,
 };
@@ -181,13 +182,19 @@ async fn a_conflict_that_a_commit_under_way_could_still_overcome_leaves_it_unkno
 
 #[tokio::test]
 async fn a_save_whose_answer_was_lost_is_stored_once_whatever_it_expects() {
-    let (accounts, log, _) = accounts([StoredAnswerLost, StoredAnswerLost]).await;
-    let events = vec![AccountEvent::Deposited { cents: 1 }];
-    accounts
-        .save(&ctx(), &ID, events, SaveOptions::default())
-        .await
-        .unwrap();
-    let stream = Account::stream(&ID).unwrap();
-    assert_eq!(log.read_all(&ctx(), &stream).await.unwrap().len(), 1);
-    assert_eq!(log.appends()[0].writes[0].expected, ExpectedVersion::Any);
+    for (recreation, expected) in [
+        (Recreation::Allow, ExpectedVersion::Any),
+        (Recreation::Refuse, ExpectedVersion::NEW),
+    ] {
+        let (accounts, log, _) = accounts([StoredAnswerLost, StoredAnswerLost]).await;
+        let events = vec![AccountEvent::Deposited { cents: 1 }];
+        accounts
+            .with_recreation(recreation)
+            .save(&ctx(), &ID, events, SaveOptions::default())
+            .await
+            .unwrap();
+        let stream = Account::stream(&ID).unwrap();
+        assert_eq!(log.read_all(&ctx(), &stream).await.unwrap().len(), 1);
+        assert_eq!(log.appends()[0].writes[0].expected, expected);
+    }
 }

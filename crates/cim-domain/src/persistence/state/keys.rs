@@ -81,6 +81,7 @@ impl<A> States<A> {
             last_modified: None,
             expires_at: None,
             head: None,
+            events: Vec::new(),
         }
     }
 }

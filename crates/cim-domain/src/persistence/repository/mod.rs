@@ -1,0 +1,165 @@
+//! Where applications execute commands on aggregates, and load them.
+
+mod execute;
+mod load;
+mod options;
+mod save;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use cim_store::{Clock, EventLog, IdGenerator, StreamId};
+
+use super::append::Writer;
+use super::checked_loads::Verifier;
+use super::{LoadVerification, RepositoryError, RetryPolicy};
+use crate::Aggregate;
+
+pub use execute::Executed;
+pub use load::Loaded;
+pub use options::{DeleteOptions, LoadOptions, Recreation, SaveOptions};
+pub use save::Saved;
+
+/// Executes commands on aggregates of one type and loads them from their events.
+///
+/// It keeps no state: clones and other repositories over the same log see the same aggregates, and
+/// of two that decide at the same time one decides again.
+///
+/// ```
+/// # use cim_domain::{Aggregate, DomainEvent};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+/// # enum CounterEvent { Increased { by: u64 } }
+/// # #[derive(Debug, Default, PartialEq)] struct Counter(u64);
+/// # impl Aggregate for Counter {
+/// #     const CONTEXT: &'static str = "docs";
+/// #     const TYPE: &'static str = "counter";
+/// #     type Id = String;
+/// #     type Event = CounterEvent;
+/// #     type Command = u64;
+/// #     type Error = std::convert::Infallible;
+/// #     fn apply(&mut self, event: &CounterEvent) { let CounterEvent::Increased { by } = event; self.0 += by; }
+/// #     fn handle(&self, by: u64) -> Result<Vec<CounterEvent>, Self::Error> {
+/// #         Ok(if by == 0 { vec![] } else { vec![CounterEvent::Increased { by }] })
+/// #     }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_domain::{Repository, open, store::Context};
+///
+/// let store = open("memory:").await?;
+/// let counters = Repository::<Counter>::new(store.log());
+/// let (ctx, id) = (Context::new(), "visits".to_owned());
+///
+/// counters.execute(&ctx, &id, 2).await?;
+/// let done = counters.execute(&ctx, &id, 3).await?;
+/// assert_eq!((done.state, done.version.get()), (Counter(5), 2));
+///
+/// let loaded = counters.load(&ctx, &id).await?;
+/// assert_eq!(loaded.state, Counter(5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Runtime
+/// Pauses between attempts are waits of the [`Clock`]; the default one needs a tokio runtime with
+/// its time driver enabled.
+pub struct Repository<A> {
+    writer: Writer,
+    verifier: Verifier,
+    recreation: Recreation,
+    aggregate: PhantomData<fn() -> A>,
+}
+
+impl<A: Aggregate> Repository<A> {
+    /// A repository over a log, with the machine's clock and ids and the default retry policy.
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        Self {
+            writer: Writer::new(log),
+            verifier: Verifier::default(),
+            recreation: Recreation::default(),
+            aggregate: PhantomData,
+        }
+    }
+
+    /// With the clock that gives events their time, deadlines their meaning and pauses their
+    /// length. Deadlines of contexts must be on the same clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.writer.clock = clock;
+        self
+    }
+
+    /// With the generator of the ids of commits and events.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Arc<dyn IdGenerator>) -> Self {
+        self.writer.ids = ids;
+        self
+    }
+
+    /// With a retry policy.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.writer.retry = retry;
+        self
+    }
+
+    /// With a setting of when events that are read are compared with their CIDs and links; by
+    /// default [never](LoadVerification::Off).
+    #[must_use]
+    pub fn with_verification(mut self, verification: LoadVerification) -> Self {
+        self.verifier = Verifier::new(verification);
+        self
+    }
+
+    /// When events that are read are compared with their CIDs and links.
+    pub fn verification(&self) -> LoadVerification {
+        self.verifier.setting()
+    }
+
+    /// With what becomes of commands and events for an aggregate that was deleted; by default they
+    /// are [refused](Recreation::Refuse).
+    #[must_use]
+    pub fn with_recreation(mut self, recreation: Recreation) -> Self {
+        self.recreation = recreation;
+        self
+    }
+
+    /// The log that the aggregates are in.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.writer.log
+    }
+
+    fn retry(&self) -> &RetryPolicy {
+        &self.writer.retry
+    }
+
+    fn stream(id: &A::Id) -> Result<StreamId, RepositoryError<A::Error>> {
+        A::stream(id).map_err(|source| RepositoryError::invalid_id(&id.to_string(), source))
+    }
+}
+
+impl<A> Clone for Repository<A> {
+    fn clone(&self) -> Self {
+        Self {
+            writer: self.writer.clone(),
+            verifier: self.verifier.clone(),
+            recreation: self.recreation,
+            aggregate: PhantomData,
+        }
+    }
+}
+
+impl<A: Aggregate> fmt::Debug for Repository<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository")
+            .field("context", &A::CONTEXT)
+            .field("type", &A::TYPE)
+            .field("log", &self.writer.log)
+            .field("retry", &self.writer.retry)
+            .field("verification", &self.verifier.setting())
+            .field("recreation", &self.recreation)
+            .finish_non_exhaustive()
+    }
+}

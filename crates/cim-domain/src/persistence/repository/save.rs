@@ -1,0 +1,211 @@
+//! Saves events that were decided upon elsewhere, and tombstones.
+
+use cim_store::{
+    Append, Appended, CommitId, Context, ExpectedVersion, NewEvent, RecordedEvent, Resolution,
+    StreamId, Version,
+};
+
+use super::{DeleteOptions, Recreation, Repository, SaveOptions};
+use crate::Aggregate;
+use crate::persistence::RepositoryError;
+use crate::persistence::tombstone::{is_tombstone, tombstone};
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// The aggregate's version after it.
+    pub version: Version,
+    /// What the log says about the commit.
+    pub appended: Appended,
+}
+
+impl<A: Aggregate> Repository<A> {
+    /// Stores events that were decided upon elsewhere: all of them, or none. Without events it
+    /// stores nothing and only checks the expected version.
+    ///
+    /// An aggregate that was deleted is not brought back by accident: without an expected version
+    /// the events are refused, unless the [`Recreation`] says otherwise. To expect the version of
+    /// the tombstone is to want it.
+    ///
+    /// # Cost
+    /// One round trip with an expected version. Without one the last event is read first, to see
+    /// that it is no tombstone, and an append that meets another one is repeated;
+    /// [`Recreation::Allow`] saves both.
+    ///
+    /// # Errors
+    /// `VersionConflict`; `Deleted`; `Unknown` with the commit's id; `InvalidId`, `InvalidTags`,
+    /// `Encode`, `Store`.
+    pub async fn save(
+        &self,
+        ctx: &Context,
+        id: &A::Id,
+        events: Vec<A::Event>,
+        options: SaveOptions,
+    ) -> Result<Saved, RepositoryError<A::Error>> {
+        let stream = Self::stream(id)?;
+        let metadata = options.tags.add_to(&options.metadata)?;
+        let events = self.writer.encode(&stream, &events, &metadata)?;
+        match options.expected_version {
+            Some(version) => {
+                let expected = ExpectedVersion::Exact(version);
+                self.append(ctx, &stream, expected, events, options.commit_id)
+                    .await
+            }
+            None if self.recreation == Recreation::Allow => {
+                let expected = ExpectedVersion::Any;
+                self.append(ctx, &stream, expected, events, options.commit_id)
+                    .await
+            }
+            None => {
+                self.append_unless_deleted(ctx, &stream, events, options.commit_id)
+                    .await
+            }
+        }
+    }
+
+    /// Deletes an aggregate: stores a tombstone, after which it is [`Deleted`](RepositoryError::Deleted)
+    /// for whoever loads it. Its events stay, and so does every version before.
+    ///
+    /// # Errors
+    /// `NotFound` when it has no events; `Deleted` when it was deleted already; `VersionConflict`
+    /// when it is at another version than expected; `Unknown` with the commit's id; `InvalidId`,
+    /// `InvalidTags`, `Encode`, `Store`.
+    pub async fn delete(
+        &self,
+        ctx: &Context,
+        id: &A::Id,
+        options: DeleteOptions,
+    ) -> Result<Saved, RepositoryError<A::Error>> {
+        let stream = Self::stream(id)?;
+        let metadata = options.tags.add_to(&options.metadata)?;
+        let event = tombstone(metadata).map_err(|source| RepositoryError::Encode {
+            stream: stream.clone(),
+            event_type: crate::persistence::TOMBSTONE.to_owned(),
+            source: source.into(),
+        })?;
+        let mut rounds = 0;
+        loop {
+            let last = self.last_event(ctx, &stream).await?;
+            if let Some(saved) = self
+                .stored_before(ctx, last.as_ref(), options.commit_id)
+                .await?
+            {
+                return Ok(saved);
+            }
+            let Some(last) = last else {
+                return Err(RepositoryError::NotFound { stream });
+            };
+            if is_tombstone(&last) {
+                return Err(deleted(&last));
+            }
+            let version = options.expected_version.unwrap_or(last.version);
+            let expected = ExpectedVersion::Exact(version);
+            let events = vec![event.clone()];
+            let saved = self
+                .append(ctx, &stream, expected, events, options.commit_id)
+                .await;
+            match saved {
+                Err(error) if error.is_conflict() && options.expected_version.is_none() => {
+                    rounds += 1;
+                    self.wait_to_repeat(ctx, rounds, error, last).await?;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Appends against whatever version there is, unless that is a tombstone.
+    ///
+    /// Whoever comes in between has stored something, so there is progress in every round.
+    async fn append_unless_deleted(
+        &self,
+        ctx: &Context,
+        stream: &StreamId,
+        events: Vec<NewEvent>,
+        commit_id: Option<CommitId>,
+    ) -> Result<Saved, RepositoryError<A::Error>> {
+        let mut rounds = 0;
+        loop {
+            let last = self.last_event(ctx, stream).await?;
+            if let Some(last) = last.as_ref().filter(|last| is_tombstone(last)) {
+                let stored = self.stored_before(ctx, Some(last), commit_id).await?;
+                return stored.ok_or_else(|| deleted(last));
+            }
+            let version = last.as_ref().map_or(Version::NONE, |last| last.version);
+            let expected = ExpectedVersion::Exact(version);
+            let saved = self
+                .append(ctx, stream, expected, events.clone(), commit_id)
+                .await;
+            match (saved, last) {
+                (Err(error), Some(last)) if error.is_conflict() => {
+                    rounds += 1;
+                    self.wait_to_repeat(ctx, rounds, error, last).await?;
+                }
+                // Somebody made it at this moment: the next round has a last event.
+                (Err(error), None) if error.is_conflict() => {}
+                (settled, _) => return settled,
+            }
+        }
+    }
+
+    async fn append(
+        &self,
+        ctx: &Context,
+        stream: &StreamId,
+        expected: ExpectedVersion,
+        events: Vec<NewEvent>,
+        commit_id: Option<CommitId>,
+    ) -> Result<Saved, RepositoryError<A::Error>> {
+        let append = Append::new().write(stream.clone(), expected, events);
+        let (append, commit_id) = self.writer.complete(ctx, append, commit_id);
+        let appended = self.writer.append(ctx, &append, commit_id).await?;
+        let version = self
+            .writer
+            .version_after(ctx, &append, &appended, stream)
+            .await?;
+        Ok(Saved { version, appended })
+    }
+
+    /// What was stored under a commit id that somebody uses again; `None` where it is a fresh one.
+    async fn stored_before(
+        &self,
+        ctx: &Context,
+        last: Option<&RecordedEvent>,
+        commit_id: Option<CommitId>,
+    ) -> Result<Option<Saved>, RepositoryError<A::Error>> {
+        let (Some(last), Some(commit_id)) = (last, commit_id) else {
+            return Ok(None);
+        };
+        Ok(match self.log().resolve(ctx, commit_id).await? {
+            Resolution::Committed(appended) => {
+                let head = appended.head(&last.stream);
+                head.map(|head| head.version)
+                    .map(|version| Saved { version, appended })
+            }
+            Resolution::NotCommitted => None,
+        })
+    }
+
+    /// Waits before another round, or gives the error back where the deadline comes first.
+    async fn wait_to_repeat(
+        &self,
+        ctx: &Context,
+        rounds: u32,
+        error: RepositoryError<A::Error>,
+        last: RecordedEvent,
+    ) -> Result<(), RepositoryError<A::Error>> {
+        match self.writer.pause(ctx, rounds, last.commit_id).await {
+            true => Ok(()),
+            false => Err(error),
+        }
+    }
+}
+
+fn deleted<E: std::error::Error + 'static>(tombstone: &RecordedEvent) -> RepositoryError<E> {
+    RepositoryError::Deleted {
+        stream: tombstone.stream.clone(),
+        version: tombstone.version,
+        at: tombstone.stored_at,
+    }
+}
