@@ -14,9 +14,9 @@ use cim_store::{
     Append, Appended, AppendedInOrder, Bucket, BucketCapabilities, BucketError, BucketName,
     BucketSettings, CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError,
     EventLogErrorKind, EventStream, Examination, Examined, ExpectedVersion, Head, HeadStream,
-    Health, Key, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution,
-    Revision, SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange, SubjectPattern,
-    Truncation, WatchFrom, WriteOptions,
+    Health, Key, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, RecordedEvent,
+    Resolution, Revision, SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange,
+    SubjectPattern, Truncation, WatchFrom, WriteOptions,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -219,6 +219,14 @@ impl EventLog for Broken<dyn EventLog> {
             }
             _ => one_by_one(self, ctx, commits).await,
         }
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        self.inner.read_at(ctx, positions).await
     }
 
     async fn examine(

@@ -104,6 +104,23 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
     /// `NotFound` where it begins before what a truncation left; `Integrity`.
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError>;
 
+    /// The events at these positions, in the order in which they are asked for: what an index
+    /// leads to.
+    ///
+    /// # Behavior
+    /// Exactly as many events as positions: a position that is asked for twice is delivered twice,
+    /// and where nothing is asked for there is nothing. What was acknowledged before is seen.
+    ///
+    /// # Errors
+    /// `TooLarge` for more positions than [`Limits::read_positions`](crate::Limits::read_positions);
+    /// `NotFound` where no event stands at one of them, naming it: in a gap, beyond the end, at
+    /// [`Position::NONE`], and before what a truncation left; `Integrity`. Nothing is delivered then.
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError>;
+
     /// Hands out everything that the log holds after a position, as it stands there when the
     /// examination begins, for somebody who checks it: bytes that were altered are handed out
     /// altered, and the examination goes on behind what can't be handed out.

@@ -45,6 +45,7 @@ pub mod memory;
 pub mod metadata;
 pub mod order;
 pub mod ordered;
+pub mod positions;
 pub mod shared_subscription;
 pub mod staging;
 pub mod store;

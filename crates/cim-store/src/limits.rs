@@ -21,6 +21,8 @@ pub struct Limits {
     pub subject_bytes: usize,
     /// Levels of arrays and objects in a JSON payload.
     pub nesting: usize,
+    /// Positions of which one call reads the events.
+    pub read_positions: usize,
 }
 
 impl Limits {
@@ -33,6 +35,7 @@ impl Limits {
         commit_streams: 1_000,
         subject_bytes: 255,
         nesting: 64,
+        read_positions: 1_000,
     };
 }
 
@@ -54,6 +57,8 @@ pub enum LimitName {
     SubjectBytes,
     /// [`Limits::nesting`].
     Nesting,
+    /// [`Limits::read_positions`].
+    ReadPositions,
 }
 
 impl fmt::Display for LimitName {
@@ -66,6 +71,7 @@ impl fmt::Display for LimitName {
             Self::CommitStreams => "streams in a commit",
             Self::SubjectBytes => "bytes of subject",
             Self::Nesting => "levels of nesting",
+            Self::ReadPositions => "positions of a read",
         })
     }
 }

@@ -11,6 +11,7 @@ use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, EventFilter, EventLog, EventLogError,
     EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats, OrderedAppend,
     Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
+    positions,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -126,6 +127,14 @@ impl EventLog for TamperedLog {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         one_by_one(self, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        positions::by_reading(self, ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

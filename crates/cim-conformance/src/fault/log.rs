@@ -7,7 +7,7 @@ use cim_store::ordered::one_by_one;
 use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, EventFilter, EventLog, EventLogError,
     EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats, OrderedAppend,
-    Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
+    Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
 };
 
 use super::FaultLayer;
@@ -34,6 +34,14 @@ impl EventLog for FaultyLog {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         one_by_one(self, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        self.layer.asking(self.inner.read_at(ctx, positions)).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

@@ -10,8 +10,8 @@ use cim_store::ordered::one_by_one;
 use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, Direction, EventFilter, EventId,
     EventLog, EventLogError, EventLogErrorKind, EventStream, Examination, Head, HeadStream,
-    IdGenerator, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution,
-    StreamId, StreamPattern, StreamRange, Truncation, Version,
+    IdGenerator, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, RecordedEvent,
+    Resolution, StreamId, StreamPattern, StreamRange, Truncation, Version,
 };
 use futures_util::{StreamExt, stream};
 
@@ -215,6 +215,14 @@ impl EventLog for Client {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         one_by_one(self, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        self.log.read_at(ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

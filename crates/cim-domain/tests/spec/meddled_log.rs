@@ -10,8 +10,8 @@ use cim_domain::store::ordered::one_by_one;
 use cim_domain::store::{
     Append, Appended, AppendedInOrder, CommitId, Context, EventCid, EventFilter, EventLog,
     EventLogError, EventStream, Examination, Examined, ExaminedEvent, ExpectedVersion, Head,
-    HeadStream, LogCapabilities, LogQuery, LogStats, NewEvent, OrderedAppend, Position, Resolution,
-    Store, StreamId, StreamPattern, StreamRange, Truncation,
+    HeadStream, LogCapabilities, LogQuery, LogStats, NewEvent, OrderedAppend, Position,
+    RecordedEvent, Resolution, Store, StreamId, StreamPattern, StreamRange, Truncation,
 };
 use cim_ipld::EventBlock;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -47,6 +47,14 @@ impl EventLog for Meddled {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         one_by_one(self, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        self.inner.read_at(ctx, positions).await
     }
 
     async fn examine(&self, _: &Context, after: Position) -> Result<Examination, EventLogError> {

@@ -11,7 +11,7 @@ use cim_domain::store::{
     Context, Damage, EventCid, EventFilter, EventLog, EventLogError, EventStream, Examination,
     Examined, Head, HeadStream, Health, LogCapabilities, LogQuery, LogStats, OrderedAppend,
     Position, RecordedEvent, Resolution, SharedSubscriptions, Store, StreamId, StreamPattern,
-    StreamRange, Truncation,
+    StreamRange, Truncation, positions,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -151,6 +151,14 @@ impl EventLog for RewrittenLog {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         self.inner.append_in_order(ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        positions::by_reading(self, ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

@@ -12,7 +12,7 @@ use cim_domain::store::{
     Append, Appended, AppendedInOrder, Clock, CommitId, Context, EventFilter, EventLog,
     EventLogError, EventStream, Examination, ExpectedVersion, Head, HeadStream, LogCapabilities,
     LogQuery, LogStats, ManualClock, NewEvent, OrderedAppend, Position, RecordedEvent, Resolution,
-    StreamId, StreamPattern, StreamRange, Timestamp, Truncation, Version,
+    StreamId, StreamPattern, StreamRange, Timestamp, Truncation, Version, positions,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -129,6 +129,14 @@ impl EventLog for ScriptedLog {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         one_by_one(self, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        positions::by_reading(self, ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

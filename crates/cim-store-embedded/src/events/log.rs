@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use cim_store::{
     Append, Appended, AppendedInOrder, ArchiveDigester, Clock, CommitId, Context, Durability,
     EventFilter, EventLog, EventLogError, EventStream, Examination, Head, HeadStream, IdGenerator,
-    LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution, StreamId,
-    StreamPattern, StreamRange, Truncation, staging,
+    LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, RecordedEvent, Resolution,
+    StreamId, StreamPattern, StreamRange, Truncation, positions, staging,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -144,6 +144,20 @@ impl EmbeddedLog {
         LogRead::new(Arc::clone(&self.journal), query)
     }
 
+    /// The event at a position.
+    fn read_one(&self, position: Position) -> Result<RecordedEvent, EventLogError> {
+        let Some(before) = position.get().checked_sub(1) else {
+            return Err(positions::no_event(position));
+        };
+        let through = self.truncated_through();
+        if before < through {
+            return Err(positions::given_up(position, Position::new(through + 1)));
+        }
+        let query = LogQuery::all().after(Position::new(before)).limit(1);
+        let found = LogRead::new(Arc::clone(&self.journal), query)?.next();
+        found.unwrap_or_else(|| Err(positions::no_event(position)))
+    }
+
     /// The digest of the events that a truncation takes away.
     async fn archive_digest(
         &self,
@@ -216,6 +230,16 @@ impl EventLog for EmbeddedLog {
                 error: Some(error),
             },
         }
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        self.check(ctx, "the read")?;
+        positions::check_count(positions, &CAPABILITIES.limits)?;
+        positions.iter().map(|at| self.read_one(*at)).collect()
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

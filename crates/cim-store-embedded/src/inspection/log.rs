@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, Durability, EventFilter, EventLog,
     EventLogError, EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats,
-    OrderedAppend, Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
+    OrderedAppend, Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange,
+    Truncation,
 };
 use futures_util::StreamExt;
 
@@ -46,6 +47,14 @@ impl EventLog for InspectedLog {
     }
 
     async fn read_log(&self, ctx: &Context, _: LogQuery) -> Result<EventStream, EventLogError> {
+        Err(self.0.refuse(ctx, "a read"))
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        _: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
         Err(self.0.refuse(ctx, "a read"))
     }
 

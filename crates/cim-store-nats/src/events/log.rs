@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, Durability, EventFilter, EventLog,
     EventLogError, EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats,
-    OrderedAppend, Position, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
+    OrderedAppend, Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange,
+    Truncation,
 };
 
 use super::head_cache::HeadCache;
@@ -54,6 +55,14 @@ impl EventLog for NatsLog {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         in_order::append_in_order(&self.shared, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        cim_store::positions::by_reading(self, ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

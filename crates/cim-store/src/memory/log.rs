@@ -18,8 +18,8 @@ use crate::ordered::one_by_one;
 use crate::{
     Append, Appended, AppendedInOrder, ArchiveDigest, ArchiveDigester, Clock, CommitId, Context,
     Durability, EventFilter, EventLog, EventLogError, EventStream, Examination, Head, HeadStream,
-    IdGenerator, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, Resolution,
-    StreamId, StreamPattern, StreamRange, Truncation, staging,
+    IdGenerator, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, RecordedEvent,
+    Resolution, StreamId, StreamPattern, StreamRange, Truncation, positions, staging,
 };
 
 /// What the log can do: everything, until the process ends.
@@ -155,6 +155,21 @@ impl EventLog for MemoryLog {
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
         one_by_one(self, ctx, commits).await
+    }
+
+    async fn read_at(
+        &self,
+        ctx: &Context,
+        positions: &[Position],
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        let found: Vec<_> = self.begin(ctx, "read_at", |state| {
+            positions::check_count(positions, &CAPABILITIES.limits)?;
+            positions
+                .iter()
+                .map(|at| state.event_to_read(*at))
+                .collect()
+        })?;
+        Ok(found.iter().map(|stored| stored.event.clone()).collect())
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

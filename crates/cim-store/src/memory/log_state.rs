@@ -11,7 +11,7 @@ use crate::staging::{self, ContentDigest, Placement};
 use crate::{
     Append, Appended, CommitId, Context, Direction, EventCid, EventFilter, EventId, EventLogError,
     Head, LogStats, NewEvent, Position, RecordedEvent, StreamId, StreamRange, TimeBasis, Timestamp,
-    Version,
+    Version, positions,
 };
 
 /// An event and the size of its block.
@@ -357,6 +357,19 @@ impl LogState {
         self.events
             .get(self.index_after(position).checked_sub(1)?)
             .filter(|stored| stored.event.position == position)
+    }
+
+    /// The event at this position, for somebody who asks for it alone.
+    pub(super) fn event_to_read(&self, position: Position) -> Result<Arc<Stored>, EventLogError> {
+        if let Some(stored) = self.event_at(position) {
+            return Ok(stored.clone());
+        }
+        let was_there = Position::NONE < position && position <= self.truncated_through;
+        Err(if was_there {
+            positions::given_up(position, self.truncated_through.next())
+        } else {
+            positions::no_event(position)
+        })
     }
 
     /// Whether the log can be cut after this position.
