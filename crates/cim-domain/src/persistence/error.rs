@@ -258,6 +258,55 @@ pub(super) enum WriteFault {
     Log(EventLogError),
 }
 
+/// Why an aggregate can't be rebuilt. It knows no rejections, so it becomes the error of whatever
+/// wanted the aggregate.
+#[derive(Debug)]
+pub(super) enum ReplayFault {
+    /// What was read is not what was stored.
+    Integrity {
+        stream: StreamId,
+        version: Version,
+        source: Box<ChainFault>,
+    },
+    /// It takes more events than are allowed.
+    TooManyEvents { stream: StreamId, max: u64 },
+    /// An event is not understood.
+    Read(ReadFault),
+    /// What the log says.
+    Log(EventLogError),
+}
+
+impl From<EventLogError> for ReplayFault {
+    fn from(error: EventLogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<ReadFault> for ReplayFault {
+    fn from(fault: ReadFault) -> Self {
+        Self::Read(fault)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<ReplayFault> for RepositoryError<E> {
+    fn from(fault: ReplayFault) -> Self {
+        match fault {
+            ReplayFault::Integrity {
+                stream,
+                version,
+                source,
+            } => Self::Integrity {
+                stream,
+                version,
+                source,
+            },
+            ReplayFault::TooManyEvents { stream, max } => Self::TooManyEvents { stream, max },
+            ReplayFault::Read(fault) => fault.into(),
+            ReplayFault::Log(error) => error.into(),
+        }
+    }
+}
+
 /// A stored event that this program does not understand.
 #[derive(Debug)]
 pub(super) struct ReadFault {

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 
 use super::checked_loads::StreamCheck;
 use super::decoding::decode;
+use super::error::ReplayFault;
 use super::tombstone::is_tombstone;
 use super::{Loaded, RepositoryError};
 use crate::Aggregate;
@@ -71,7 +72,7 @@ impl<A: Aggregate> Replay<A> {
     }
 
     /// The error that says that the aggregate was deleted, if it was.
-    pub(super) fn deleted(&self) -> Option<RepositoryError<A::Error>> {
+    pub(super) fn deleted<E: std::error::Error + 'static>(&self) -> Option<RepositoryError<E>> {
         let last = self.last.as_ref().filter(|last| last.is_tombstone)?;
         Some(RepositoryError::Deleted {
             stream: self.stream.clone(),
@@ -108,7 +109,7 @@ impl<A: Aggregate> Replay<A> {
         log: &dyn EventLog,
         ctx: &Context,
         until: &Until,
-    ) -> Result<(), RepositoryError<A::Error>> {
+    ) -> Result<(), ReplayFault> {
         let range = StreamRange {
             to: until.version,
             // One more than there may be shows that there are too many.
@@ -125,7 +126,7 @@ impl<A: Aggregate> Replay<A> {
             }
             self.read += 1;
             if until.max_events.is_some_and(|max| self.read > max) {
-                return Err(RepositoryError::TooManyEvents {
+                return Err(ReplayFault::TooManyEvents {
                     stream: self.stream.clone(),
                     max: until.max_events.unwrap_or_default(),
                 });
@@ -135,11 +136,15 @@ impl<A: Aggregate> Replay<A> {
         Ok(())
     }
 
-    fn take_in(&mut self, recorded: RecordedEvent) -> Result<(), RepositoryError<A::Error>> {
+    fn take_in(&mut self, recorded: RecordedEvent) -> Result<(), ReplayFault> {
         self.check_follows(&recorded)?;
         self.check
             .check(&recorded)
-            .map_err(|fault| RepositoryError::integrity(&recorded, fault))?;
+            .map_err(|fault| ReplayFault::Integrity {
+                stream: recorded.stream.clone(),
+                version: recorded.version,
+                source: fault.into(),
+            })?;
         let is_tombstone = is_tombstone(&recorded);
         if is_tombstone {
             self.state = A::default();
