@@ -33,6 +33,7 @@ pub mod car;
 mod checked_loads;
 pub mod checkpoint;
 pub mod content;
+mod decision;
 mod decoding;
 mod error;
 mod event_store;
@@ -51,6 +52,7 @@ pub mod verification;
 pub use aggregate_repository::AggregateRepository;
 pub use checked_loads::LoadVerification;
 pub use content::{ContentStore, IpldSerializer};
+pub use decision::{Draft, ExecutedMany, Participant, Participants};
 pub use error::RepositoryError;
 pub use event_store::{
     EventMetadata, EventStore, EventStoreError, InfrastructureError, InfrastructureResult,

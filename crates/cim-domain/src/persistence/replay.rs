@@ -73,12 +73,18 @@ impl<A: Aggregate> Replay<A> {
 
     /// The error that says that the aggregate was deleted, if it was.
     pub(super) fn deleted<E: std::error::Error + 'static>(&self) -> Option<RepositoryError<E>> {
-        let last = self.last.as_ref().filter(|last| last.is_tombstone)?;
+        let (version, at) = self.tombstone()?;
         Some(RepositoryError::Deleted {
             stream: self.stream.clone(),
-            version: last.head.version,
-            at: last.stored_at,
+            version,
+            at,
         })
+    }
+
+    /// Version and time of the tombstone, if the last event is one.
+    pub(super) fn tombstone(&self) -> Option<(Version, Timestamp)> {
+        let last = self.last.as_ref().filter(|last| last.is_tombstone)?;
+        Some((last.head.version, last.stored_at))
     }
 
     /// The aggregate, if there is one.

@@ -16,6 +16,7 @@ mod checkpoint_tiles;
 mod checkpoints;
 mod concurrency;
 mod content;
+mod decisions;
 mod decoding;
 mod deletion;
 mod derive;

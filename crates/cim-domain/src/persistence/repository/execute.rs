@@ -6,7 +6,7 @@ use super::{Recreation, Repository};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
 use crate::persistence::append::new_version;
-use crate::persistence::replay::{Replay, Until};
+use crate::persistence::replay::Until;
 
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl<A: Aggregate> Repository<A> {
         id: &A::Id,
         command: A::Command,
     ) -> Result<Executed<A>, RepositoryError<A::Error>> {
-        let mut replay = Replay::<A>::new(Self::stream(id)?, self.verifier.stream());
+        let mut replay = self.replay(Self::stream(id)?);
         let mut attempts = 0;
         loop {
             replay

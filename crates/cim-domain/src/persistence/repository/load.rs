@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 
 use super::{LoadOptions, Repository};
 use crate::Aggregate;
-use crate::persistence::replay::{Replay, Until};
+use crate::persistence::replay::Until;
 use crate::persistence::tombstone::is_tombstone;
 use crate::persistence::{History, RepositoryError};
 
@@ -91,7 +91,7 @@ impl<A: Aggregate> Repository<A> {
         if options.version == Some(Version::NONE) {
             return Err(self.never_at_version_none(ctx, stream).await?);
         }
-        let mut replay = Replay::new(stream.clone(), self.verifier.stream());
+        let mut replay = self.replay(stream.clone());
         if options.include_events {
             replay.keep_events();
         }

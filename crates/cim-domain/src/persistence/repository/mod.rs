@@ -13,6 +13,7 @@ use cim_store::{Clock, EventLog, IdGenerator, StreamId};
 
 use super::append::Writer;
 use super::checked_loads::Verifier;
+use super::replay::Replay;
 use super::{LoadVerification, RepositoryError, RetryPolicy};
 use crate::Aggregate;
 
@@ -66,7 +67,7 @@ pub use save::Saved;
 /// Pauses between attempts are waits of the [`Clock`]; the default one needs a tokio runtime with
 /// its time driver enabled.
 pub struct Repository<A> {
-    writer: Writer,
+    pub(super) writer: Writer,
     verifier: Verifier,
     recreation: Recreation,
     aggregate: PhantomData<fn() -> A>,
@@ -129,6 +130,15 @@ impl<A: Aggregate> Repository<A> {
     /// The log that the aggregates are in.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.writer.log
+    }
+
+    pub(super) fn recreation(&self) -> Recreation {
+        self.recreation
+    }
+
+    /// An aggregate before its first event.
+    pub(super) fn replay(&self, stream: StreamId) -> Replay<A> {
+        Replay::new(stream, self.verifier.stream())
     }
 
     fn retry(&self) -> &RetryPolicy {
