@@ -3,16 +3,45 @@
 
 use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
-use syn::{Attribute, Error, ExprPath, LitInt, LitStr, Path, Result, Token};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, ExprPath, LitInt, LitStr, Path, Result, Token, Type, parenthesized};
 
 use crate::names;
+
+/// A name, and where it stands.
+pub(crate) type Name = (String, Span);
 
 /// What `#[event(…)]` says about one event type: a variant or a struct.
 #[derive(Default)]
 pub(crate) struct TypeAttributes {
-    pub(crate) name: Option<(String, Span)>,
+    pub(crate) name: Option<Name>,
+    pub(crate) aliases: Vec<Name>,
     pub(crate) version: Option<u32>,
-    pub(crate) upcast: Option<ExprPath>,
+    pub(crate) upcast: Option<Upcast>,
+}
+
+/// How payloads of older schema versions are lifted.
+pub(crate) enum Upcast {
+    /// `upcast = function`: all by one.
+    All(ExprPath),
+    /// `upcast(1 = function, …)`: each to the next.
+    Steps(Vec<Step>, Span),
+}
+
+/// `1 = function`: from this schema version to the next.
+pub(crate) struct Step {
+    pub(crate) from: u32,
+    pub(crate) place: Span,
+    pub(crate) function: ExprPath,
+}
+
+/// `split(name = "…", until = 1, into("…", …), by = function)`.
+pub(crate) struct Split {
+    pub(crate) name: Name,
+    pub(crate) until: Option<(u32, Span)>,
+    pub(crate) into: Vec<Name>,
+    pub(crate) by: ExprPath,
 }
 
 /// What `#[event(…)]` says about the whole type.
@@ -20,6 +49,9 @@ pub(crate) struct TypeAttributes {
 pub(crate) struct ContainerAttributes {
     pub(crate) prefix: Option<String>,
     pub(crate) library: Option<Path>,
+    pub(crate) codec: Option<Type>,
+    pub(crate) splits: Vec<Split>,
+    pub(crate) retired: Vec<Name>,
 }
 
 /// Reads the attributes of a variant.
@@ -31,7 +63,7 @@ pub(crate) fn of_variant(attributes: &[Attribute]) -> Result<TypeAttributes> {
         }
         Err(unknown(
             meta,
-            "a variant has `name`, `version` and `upcast`",
+            "a variant has `name`, `alias`, `version` and `upcast`",
         ))
     })?;
     refuse_serde(
@@ -44,7 +76,6 @@ pub(crate) fn of_variant(attributes: &[Attribute]) -> Result<TypeAttributes> {
         &["other", "untagged"],
         "the event type alone says which variant a payload is for; remove the attribute",
     )?;
-    found.check_upcast()?;
     Ok(found)
 }
 
@@ -62,7 +93,8 @@ pub(crate) fn of_enum(attributes: &[Attribute]) -> Result<ContainerAttributes> {
         }
         Err(unknown(
             meta,
-            "an enum has `prefix` and `crate`; `name`, `version` and `upcast` belong to its variants",
+            "an enum has `prefix`, `codec`, `split`, `retired` and `crate`; `name`, `alias`, \
+             `version` and `upcast` belong to its variants",
         ))
     })?;
     refuse_serde(
@@ -85,7 +117,8 @@ pub(crate) fn of_struct(attributes: &[Attribute]) -> Result<(ContainerAttributes
         }
         Err(unknown(
             meta,
-            "a struct has `name`, `version`, `upcast` and `crate`",
+            "a struct has `name`, `alias`, `version`, `upcast`, `codec`, `split`, `retired` and \
+             `crate`",
         ))
     })?;
     refuse_serde(
@@ -94,7 +127,6 @@ pub(crate) fn of_struct(attributes: &[Attribute]) -> Result<(ContainerAttributes
         "a payload holds the fields alone; remove the attribute",
     )?;
     refuse_conversions(attributes)?;
-    event.check_upcast()?;
     Ok((container, event))
 }
 
@@ -102,44 +134,118 @@ impl TypeAttributes {
     /// Takes the key if it is one of an event type.
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<bool> {
         if meta.path.is_ident("name") {
-            let name: LitStr = meta.value()?.parse()?;
-            let name = (names::check_given(&name)?, name.span());
+            let name = read_name(meta.value()?)?;
             set(&mut self.name, name, meta)?;
+        } else if meta.path.is_ident("alias") {
+            self.aliases.push(read_name(meta.value()?)?);
         } else if meta.path.is_ident("version") {
             let version = schema_version(&meta.value()?.parse()?)?;
             set(&mut self.version, version, meta)?;
         } else if meta.path.is_ident("upcast") {
-            let upcast: ExprPath = meta.value()?.parse()?;
+            let upcast = if meta.input.peek(syn::token::Paren) {
+                let steps = in_parentheses(meta.input, Step::parse)?;
+                Upcast::Steps(
+                    steps,
+                    meta.path
+                        .get_ident()
+                        .map_or_else(Span::call_site, syn::Ident::span),
+                )
+            } else {
+                Upcast::All(meta.value()?.parse()?)
+            };
             set(&mut self.upcast, upcast, meta)?;
         } else {
             return Ok(false);
         }
         Ok(true)
     }
-
-    /// An upcast of version 1 would never be called; most likely the version was forgotten.
-    fn check_upcast(&self) -> Result<()> {
-        match &self.upcast {
-            Some(upcast) if self.version.unwrap_or(1) == 1 => Err(Error::new_spanned(
-                upcast,
-                "there is nothing to upcast: version 1 is the first; was `version = 2` forgotten?",
-            )),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl ContainerAttributes {
     /// Takes the key if it is one of every container.
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<bool> {
-        if !meta.path.is_ident("crate") {
+        if meta.path.is_ident("crate") {
+            // A path, not a name: `crate` itself is where this library tests itself.
+            let library = meta.value()?.call(Path::parse_mod_style)?;
+            set(&mut self.library, library, meta)?;
+        } else if meta.path.is_ident("codec") {
+            let codec = meta.value()?.parse()?;
+            set(&mut self.codec, codec, meta)?;
+        } else if meta.path.is_ident("split") {
+            self.splits.push(Split::read(meta)?);
+        } else if meta.path.is_ident("retired") {
+            self.retired.extend(in_parentheses(meta.input, read_name)?);
+        } else {
             return Ok(false);
         }
-        // A path, not a name: `crate` itself is where this library tests itself.
-        let library = meta.value()?.call(Path::parse_mod_style)?;
-        set(&mut self.library, library, meta)?;
         Ok(true)
     }
+}
+
+impl Parse for Step {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let from: LitInt = input.parse()?;
+        let _: Token![=] = input.parse()?;
+        Ok(Self {
+            from: schema_version(&from)?,
+            place: from.span(),
+            function: input.parse()?,
+        })
+    }
+}
+
+impl Split {
+    fn read(meta: &ParseNestedMeta<'_>) -> Result<Self> {
+        let (mut name, mut until, mut into, mut by) = (None, None, None, None);
+        meta.parse_nested_meta(|part| {
+            if part.path.is_ident("name") {
+                set(&mut name, read_name(part.value()?)?, &part)
+            } else if part.path.is_ident("until") {
+                let version: LitInt = part.value()?.parse()?;
+                set(
+                    &mut until,
+                    (schema_version(&version)?, version.span()),
+                    &part,
+                )
+            } else if part.path.is_ident("into") {
+                set(&mut into, in_parentheses(part.input, read_name)?, &part)
+            } else if part.path.is_ident("by") {
+                set(&mut by, part.value()?.parse()?, &part)
+            } else {
+                Err(unknown(
+                    &part,
+                    "a split has `name`, `until`, `into` and `by`",
+                ))
+            }
+        })?;
+        let (Some(name), Some(into), Some(by)) = (name, into, by) else {
+            return Err(meta.error(
+                "a split says of which type, what its events become, and by which function: \
+                 split(name = \"…\", into(\"…\", \"…\"), by = function)",
+            ));
+        };
+        Ok(Self {
+            name,
+            until,
+            into,
+            by,
+        })
+    }
+}
+
+fn in_parentheses<T>(
+    input: ParseStream<'_>,
+    read: fn(ParseStream<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let inside;
+    parenthesized!(inside in input);
+    let parts = Punctuated::<T, Token![,]>::parse_terminated_with(&inside, read)?;
+    Ok(parts.into_iter().collect())
+}
+
+fn read_name(input: ParseStream<'_>) -> Result<Name> {
+    let name: LitStr = input.parse()?;
+    Ok((names::check_given(&name)?, name.span()))
 }
 
 fn schema_version(literal: &LitInt) -> Result<u32> {

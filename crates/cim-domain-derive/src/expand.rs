@@ -5,7 +5,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
 
+use crate::attributes::{Split, Upcast};
 use crate::model::{EventDefinition, EventType, Form};
 
 /// The whole implementation.
@@ -31,10 +33,26 @@ pub(crate) fn implementation(definition: &EventDefinition<'_>) -> TokenStream {
     }
 
     let event_types = definition.event_types();
-    let infos = event_types.iter().map(|event_type| {
+    let versions = event_types.iter().map(|event_type| {
         let (name, version) = (&event_type.name, event_type.version);
-        quote!(#library::event::EventTypeInfo { name: #name, version: #version })
+        let aliases = event_type.aliases.iter().map(|(alias, _)| alias);
+        let upcast_from = definition.upcast_from(event_type);
+        quote! {
+            #library::event::EventVersion::new(#name, #version)
+                .with_aliases(&[#(#aliases),*])
+                .with_upcast_from(#upcast_from)
+        }
     });
+    let split_types = definition.splits.iter().map(|split| {
+        let name = &split.name.0;
+        let until = match split.until {
+            Some((until, _)) => quote!(::core::option::Option::Some(#until)),
+            None => quote!(::core::option::Option::None),
+        };
+        let into = split.into.iter().map(|(into, _)| into);
+        quote!(#library::event::SplitType::new(#name, #until, &[#(#into),*]))
+    });
+    let retired = definition.retired.iter().map(|(name, _)| name);
     let name_of_self = definition.choose_by_self(|event_type| {
         let name = &event_type.name;
         quote!(#name)
@@ -43,33 +61,20 @@ pub(crate) fn implementation(definition: &EventDefinition<'_>) -> TokenStream {
         let version = event_type.version;
         quote!(#version)
     });
-    let decodings = event_types.iter().enumerate().map(|(index, event_type)| {
-        let name = &event_type.name;
-        let shape = match &definition.form {
-            // serde numbers variants as they stand, as no variant can be skipped.
-            Form::Enum(_) => {
-                let index = u32::try_from(index).unwrap_or(u32::MAX);
-                quote!(#derive::Shape::Variant(#index))
-            }
-            Form::Struct(_) => quote!(#derive::Shape::Struct),
-            Form::UnitStruct(_) => quote!(#derive::Shape::UnitStruct),
-        };
-        let upcast = match &event_type.upcast {
-            Some(function) => quote!(::core::option::Option::Some(#function)),
-            None => quote!(::core::option::Option::None),
-        };
-        quote! {
-            #name => #derive::decode(
-                #shape,
-                &Self::EVENT_TYPES[#index],
-                #upcast,
-                schema_version,
-                payload,
-            )
-        }
-    });
+    let codec = match &definition.codec {
+        Some(codec) => quote!(#codec),
+        None => quote!(#library::event::Json),
+    };
+    let findings = findings(definition, &derive);
+    let deserialize = match &definition.form {
+        // serde numbers variants as they stand, as no variant can be skipped.
+        Form::Enum(_) => quote!(deserialize_variant),
+        Form::Struct(_) => quote!(deserialize_struct),
+        Form::UnitStruct(_) => quote!(deserialize_unit_struct),
+    };
     // Errors about a missing Serialize or Deserialize then point at the type.
-    let encode = quote_spanned!(ident.span()=> #derive::encode(self));
+    let serialize = quote_spanned!(ident.span()=> #derive::serialize(self, serializer));
+    let deserialize = quote_spanned!(ident.span()=> #derive::#deserialize(index, deserializer));
 
     quote! {
         #[automatically_derived]
@@ -77,7 +82,11 @@ pub(crate) fn implementation(definition: &EventDefinition<'_>) -> TokenStream {
         where
             #predicates
         {
-            const EVENT_TYPES: &'static [#library::event::EventTypeInfo] = &[#(#infos),*];
+            type Codec = #codec;
+
+            const EVENT_TYPES: &'static [#library::event::EventVersion] = &[#(#versions),*];
+            const SPLIT_TYPES: &'static [#library::event::SplitType] = &[#(#split_types),*];
+            const RETIRED_TYPES: &'static [&'static str] = &[#(#retired),*];
 
             fn event_type(&self) -> &'static str {
                 #name_of_self
@@ -90,34 +99,101 @@ pub(crate) fn implementation(definition: &EventDefinition<'_>) -> TokenStream {
             fn encode(
                 &self,
             ) -> ::core::result::Result<#derive::Vec<u8>, #library::event::EncodeError> {
-                #encode
+                #derive::encode(self)
             }
 
             fn decode(
-                event_type: &str,
-                schema_version: u32,
-                payload: &[u8],
-            ) -> ::core::result::Result<Self, #library::event::DecodeError> {
-                match event_type {
-                    #(#decodings,)*
-                    _ => ::core::result::Result::Err(#library::event::DecodeError::unknown_type(
-                        event_type,
-                        Self::EVENT_TYPES,
-                    )),
-                }
+                stored: #library::event::Encoded<'_>,
+            ) -> ::core::result::Result<
+                #library::event::Decoded<Self>,
+                #library::event::DecodeError,
+            > {
+                #derive::decode(stored, |event_type| match event_type {
+                    #(#findings,)*
+                    _ => #derive::Found::Unknown,
+                })
+            }
+
+            fn serialize_payload<__S: #derive::Serializer>(
+                &self,
+                serializer: __S,
+            ) -> ::core::result::Result<__S::Ok, __S::Error> {
+                #serialize
+            }
+
+            fn deserialize_payload<'de, __D: #derive::Deserializer<'de>>(
+                index: usize,
+                deserializer: __D,
+            ) -> ::core::result::Result<Self, __D::Error> {
+                #deserialize
             }
         }
     }
 }
 
-impl EventDefinition<'_> {
-    fn event_types(&self) -> Vec<&EventType> {
-        match &self.form {
-            Form::Enum(event_types) => event_types.iter().map(|(_, event)| event).collect(),
-            Form::Struct(event_type) | Form::UnitStruct(event_type) => vec![event_type],
+/// The arms that say what each name stands for.
+fn findings(definition: &EventDefinition<'_>, derive: &TokenStream) -> Vec<TokenStream> {
+    let split_at = |index: usize| {
+        let by = definition.splits.get(index).map(|split| &split.by);
+        quote!(&#derive::Split { info: &Self::SPLIT_TYPES[#index], by: #by })
+    };
+    let event_types = definition.event_types();
+    let living = event_types.iter().enumerate().map(|(index, event_type)| {
+        let names = event_type.aliases.iter().map(|(alias, _)| alias);
+        let names = std::iter::once(&event_type.name).chain(names);
+        let upcasts = match &event_type.upcast {
+            None => quote!(#derive::Upcasts::None),
+            Some(Upcast::All(function)) => {
+                let call = quote_spanned!(function.span()=> #function(from, payload)?);
+                quote!(#derive::Upcasts::All(|from, payload| {
+                    ::core::result::Result::Ok(::core::convert::Into::into(#call))
+                }))
+            }
+            Some(Upcast::Steps(steps, _)) => {
+                let steps = steps.iter().map(|step| {
+                    let function = &step.function;
+                    let call = quote_spanned!(function.span()=> #function(payload)?);
+                    quote!(|payload| {
+                        ::core::result::Result::Ok(::core::convert::Into::into(#call))
+                    })
+                });
+                quote!(#derive::Upcasts::Steps(&[#(#steps),*]))
+            }
+        };
+        let is_its = |split: &Split| split.name.0 == event_type.name;
+        let split = match definition.splits.iter().position(is_its) {
+            Some(index) => {
+                let split = split_at(index);
+                quote!(::core::option::Option::Some(#split))
+            }
+            None => quote!(::core::option::Option::None),
+        };
+        quote! {
+            #(#names)|* => #derive::Found::Living(const {
+                &#derive::Living {
+                    version: &Self::EVENT_TYPES[#index],
+                    read: #derive::read::<Self, #index>,
+                    upcasts: #upcasts,
+                    split: #split,
+                }
+            })
         }
-    }
+    });
+    let is_of_today = |name: &str| event_types.iter().any(|event_type| event_type.name == name);
+    let splits = definition.splits.iter().enumerate();
+    let dead = splits.filter(|(_, split)| !is_of_today(&split.name.0));
+    let dead = dead.map(|(index, split)| {
+        let (name, split) = (&split.name.0, split_at(index));
+        quote!(#name => #derive::Found::Split(const { #split }))
+    });
+    let retired = definition
+        .retired
+        .iter()
+        .map(|(name, _)| quote!(#name => #derive::Found::Retired));
+    living.chain(dead).chain(retired).collect()
+}
 
+impl EventDefinition<'_> {
     /// An expression that takes another value for each event type that `self` can be.
     fn choose_by_self(&self, value: impl Fn(&EventType) -> TokenStream) -> TokenStream {
         match &self.form {

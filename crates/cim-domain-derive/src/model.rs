@@ -1,17 +1,14 @@
 //! What is known of an event before anything is generated.
 
-use std::collections::HashMap;
-
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{
-    Data, DeriveInput, Error, ExprPath, Fields, GenericParam, Generics, Ident, Path, Result,
-    Variant,
+    Data, DeriveInput, Error, Fields, GenericParam, Generics, Ident, Path, Result, Type, Variant,
 };
 
-use crate::attributes::{self, TypeAttributes};
-use crate::names;
+use crate::attributes::{self, ContainerAttributes, Name, Split, TypeAttributes, Upcast};
+use crate::{evolution, names};
 
 /// A Rust type and the event types it holds.
 pub(crate) struct EventDefinition<'a> {
@@ -19,7 +16,13 @@ pub(crate) struct EventDefinition<'a> {
     pub(crate) generics: &'a Generics,
     /// Where `cim_domain` is found, if not at `::cim_domain`.
     pub(crate) library: Option<Path>,
+    /// What payloads are written by, if not as JSON.
+    pub(crate) codec: Option<Type>,
     pub(crate) form: Form<'a>,
+    /// Event types whose events became others.
+    pub(crate) splits: Vec<Split>,
+    /// Event types whose events were given up.
+    pub(crate) retired: Vec<Name>,
 }
 
 /// How the Rust type holds its event types.
@@ -34,18 +37,21 @@ pub(crate) enum Form<'a> {
 
 /// One event type.
 pub(crate) struct EventType {
+    /// What Rust calls it.
+    pub(crate) ident: Ident,
     pub(crate) name: String,
+    pub(crate) aliases: Vec<Name>,
     pub(crate) version: u32,
-    pub(crate) upcast: Option<ExprPath>,
+    pub(crate) upcast: Option<Upcast>,
     /// Where its name comes from.
-    place: Span,
+    pub(crate) place: Span,
 }
 
 impl<'a> EventDefinition<'a> {
     /// Reads a type and finds what can't be an event.
     pub(crate) fn of(input: &'a DeriveInput) -> Result<Self> {
         refuse_lifetimes(&input.generics)?;
-        let (library, form) = match &input.data {
+        let (container, form) = match &input.data {
             Data::Enum(data) => {
                 let container = attributes::of_enum(&input.attrs)?;
                 let prefix = container.prefix.as_deref().unwrap_or_default();
@@ -60,8 +66,7 @@ impl<'a> EventDefinition<'a> {
                         "an enum without variants has no event types",
                     ));
                 }
-                refuse_duplicates(&event_types)?;
-                (container.library, Form::Enum(event_types))
+                (container, Form::Enum(event_types))
             }
             Data::Struct(data) => {
                 let (container, found) = attributes::of_struct(&input.attrs)?;
@@ -70,7 +75,7 @@ impl<'a> EventDefinition<'a> {
                     Fields::Unit => Form::UnitStruct(event_type),
                     _ => Form::Struct(event_type),
                 };
-                (container.library, form)
+                (container, form)
             }
             Data::Union(data) => {
                 return Err(Error::new(
@@ -79,12 +84,48 @@ impl<'a> EventDefinition<'a> {
                 ));
             }
         };
-        Ok(Self {
+        let ContainerAttributes {
+            library,
+            codec,
+            splits,
+            retired,
+            ..
+        } = container;
+        let definition = Self {
             ident: &input.ident,
             generics: &input.generics,
             library,
+            codec,
             form,
-        })
+            splits,
+            retired,
+        };
+        evolution::check(&definition)?;
+        Ok(definition)
+    }
+
+    /// The event types of today, in the order of the variants.
+    pub(crate) fn event_types(&self) -> Vec<&EventType> {
+        match &self.form {
+            Form::Enum(event_types) => event_types.iter().map(|(_, event)| event).collect(),
+            Form::Struct(event_type) | Form::UnitStruct(event_type) => vec![event_type],
+        }
+    }
+
+    /// The split of the first versions of an event type of today.
+    pub(crate) fn split_of(&self, event_type: &EventType) -> Option<&Split> {
+        self.splits
+            .iter()
+            .find(|split| split.name.0 == event_type.name)
+    }
+
+    /// The oldest schema version of an event type of today that upcasts lift.
+    pub(crate) fn upcast_from(&self, event_type: &EventType) -> u32 {
+        let until = self.split_of(event_type).and_then(|split| split.until);
+        match event_type.upcast {
+            Some(_) => until.map_or(1, |(until, _)| until + 1),
+            None => event_type.version,
+        }
     }
 }
 
@@ -96,7 +137,9 @@ impl EventType {
         });
         names::check_whole(&name, place)?;
         Ok(Self {
+            ident: ident.clone(),
             name,
+            aliases: found.aliases,
             version: found.version.unwrap_or(1),
             upcast: found.upcast,
             place,
@@ -107,23 +150,6 @@ impl EventType {
 fn of_variant(variant: &Variant, prefix: &str) -> Result<EventType> {
     let found = attributes::of_variant(&variant.attrs)?;
     EventType::new(&variant.ident, prefix, found)
-}
-
-fn refuse_duplicates(event_types: &[(&Ident, EventType)]) -> Result<()> {
-    let mut first_of_name: HashMap<&str, &Ident> = HashMap::new();
-    for (ident, event_type) in event_types {
-        if let Some(first) = first_of_name.insert(&event_type.name, ident) {
-            return Err(Error::new(
-                event_type.place,
-                format!(
-                    "`{first}` and `{ident}` have the same event type `{}`; give one of them \
-                     another with #[event(name = \"…\")], or raise the version of a single variant",
-                    event_type.name
-                ),
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn refuse_lifetimes(generics: &Generics) -> Result<()> {
@@ -236,7 +262,7 @@ mod tests {
                     A,
                 }
             ),
-            "a variant has `name`, `version` and `upcast`",
+            "a variant has `name`, `alias`, `version` and `upcast`",
         );
         refused(
             parse_quote!(
@@ -261,7 +287,7 @@ mod tests {
                 #[event(prefix = "a")]
                 struct E;
             ),
-            "a struct has `name`, `version`, `upcast` and `crate`",
+            "a struct has `name`, `alias`, `version`, `upcast`, `codec`",
         );
         refused(
             parse_quote!(

@@ -27,6 +27,10 @@ pub(crate) fn snake_case(name: &str) -> String {
     snake
 }
 
+/// The type of the event that ends an aggregate's life. As `cim_domain::persistence`, which writes
+/// it, says it.
+const RESERVED: &str = "aggregate_deleted";
+
 /// Checks a part of a name that stands in an attribute.
 pub(crate) fn check_given(given: &LitStr) -> Result<String> {
     let name = given.value();
@@ -49,6 +53,15 @@ pub(crate) fn check_given(given: &LitStr) -> Result<String> {
 
 /// Checks a whole name, at the place where its last part comes from.
 pub(crate) fn check_whole(name: &str, place: proc_macro2::Span) -> Result<()> {
+    if name == RESERVED {
+        return Err(Error::new(
+            place,
+            format!(
+                "`{RESERVED}` is the event that repositories store when an aggregate is deleted; \
+                 choose another name"
+            ),
+        ));
+    }
     if name.len() <= MAX_BYTES {
         return Ok(());
     }

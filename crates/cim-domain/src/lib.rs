@@ -68,7 +68,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`event`] | [`DomainEvent`] and its derive: names, schema versions, upcasts |
+//! | [`event`] | [`DomainEvent`] and its derive: names, schema versions, upcasts, codecs |
 //! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
 //! | [`entity`] | [`Entity`]: what has an id |
 //! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states; content; proof of history |
@@ -86,7 +86,9 @@ pub mod testing;
 
 pub use aggregate::Aggregate;
 pub use entity::Entity;
-pub use event::{DecodeError, DomainEvent, EncodeError, EventTypeInfo, UpcastError};
+pub use event::{
+    Cbor, Codec, DecodeError, DomainEvent, EncodeError, EventVersion, Json, UpcastError,
+};
 pub use open::{NatsOptions, OpenError, OpenOptions, inspect, inspect_with, open, open_with};
 pub use persistence::{
     AggregateMetadata, Executed, History, LoadOptions, Loaded, Recorded, Repository,

@@ -3,12 +3,26 @@
 use std::error::Error;
 use std::fmt;
 
-use super::EventTypeInfo;
+use super::codec::{Codec as _, CodecError};
+use super::{DomainEvent, Encoded, EventVersion};
 
 /// An event that can't be written as its payload.
 #[derive(Debug, thiserror::Error)]
-#[error("the event can't be written as JSON")]
-pub struct EncodeError(#[from] serde_json::Error);
+#[error("the event can't be written as {content_type}")]
+pub struct EncodeError {
+    content_type: &'static str,
+    source: CodecError,
+}
+
+impl EncodeError {
+    /// An event that the codec of this content type can't write.
+    pub fn new(content_type: &'static str, source: CodecError) -> Self {
+        Self {
+            content_type,
+            source,
+        }
+    }
+}
 
 /// A stored payload that can't be read as an event.
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +30,13 @@ pub struct EncodeError(#[from] serde_json::Error);
 pub enum DecodeError {
     /// No event type has this name. Either the stream belongs to another aggregate, or this
     /// program is older than the event, or a variant was renamed: give it its old name with
-    /// `#[event(name = "…")]`.
+    /// `#[event(alias = "…")]`.
     #[error("`{event_type}` is none of the known event types ({})", Names(known))]
     UnknownType {
         /// The stored name.
         event_type: String,
         /// The event types that are known here.
-        known: &'static [EventTypeInfo],
+        known: &'static [EventVersion],
     },
     /// The payload was written by a newer program.
     #[error(
@@ -37,7 +51,7 @@ pub enum DecodeError {
         known: u32,
     },
     /// The payload has an older shape and nothing lifts it: give the event type
-    /// `#[event(upcast = …)]`.
+    /// `#[event(upcast(…))]`.
     #[error("`{event_type}` has no upcast from schema version {from} to {to}")]
     NoUpcaster {
         /// The event type.
@@ -47,42 +61,97 @@ pub enum DecodeError {
         /// The schema version of today.
         to: u32,
     },
-    /// The upcast refused the payload.
+    /// An upcast refused the payload, or made something else of it than the event.
     #[error("the upcast of `{event_type}` from schema version {from} to {to} failed")]
     Upcast {
         /// The event type.
         event_type: &'static str,
-        /// The stored schema version.
+        /// The schema version that it was given.
         from: u32,
-        /// The schema version of today.
+        /// The schema version that it was to lift to.
         to: u32,
         /// What the upcast said.
         source: UpcastError,
     },
-    /// The payload is not JSON, or not of the shape that its schema version promises.
-    #[error("the payload of `{event_type}`, schema version {schema_version}, has another shape")]
+    /// A split refused the payload, or gave events that it is not said to give.
+    #[error("the split of `{event_type}`, schema version {schema_version}, failed")]
+    Split {
+        /// The event type.
+        event_type: &'static str,
+        /// The schema version that it was given.
+        schema_version: u32,
+        /// What the split said.
+        source: UpcastError,
+    },
+    /// The payload is encoded in a way that nothing here reads.
+    #[error(
+        "the payload of `{event_type}` is `{content_type}`; what can be read is JSON, CBOR and {known}"
+    )]
+    UnknownContentType {
+        /// The event type.
+        event_type: &'static str,
+        /// The stored content type.
+        content_type: String,
+        /// The content type of the codec of these events.
+        known: &'static str,
+    },
+    /// The payload is not of its content type, or not of the shape that its schema version promises.
+    #[error(
+        "the payload of `{event_type}`, schema version {schema_version}, has another shape, or is no {content_type}"
+    )]
     Malformed {
         /// The event type.
         event_type: &'static str,
         /// The stored schema version.
         schema_version: u32,
+        /// The stored content type.
+        content_type: String,
         /// Where it differs.
-        source: serde_json::Error,
+        source: CodecError,
     },
 }
 
 impl DecodeError {
-    /// No event type of `known` has this name.
-    pub fn unknown_type(event_type: &str, known: &'static [EventTypeInfo]) -> Self {
+    /// None of the event types of `E` has this name.
+    pub fn unknown_type<E: DomainEvent>(event_type: &str) -> Self {
         Self::UnknownType {
             event_type: event_type.to_owned(),
-            known,
+            known: E::EVENT_TYPES,
+        }
+    }
+
+    /// Whether it is that no event type has this name.
+    pub fn is_unknown_type(&self) -> bool {
+        matches!(self, Self::UnknownType { .. })
+    }
+
+    pub(super) fn unknown_content_type<E: DomainEvent>(
+        event_type: &'static str,
+        content_type: &str,
+    ) -> Self {
+        Self::UnknownContentType {
+            event_type,
+            content_type: content_type.to_owned(),
+            known: E::Codec::CONTENT_TYPE,
+        }
+    }
+
+    pub(super) fn malformed(
+        event_type: &'static str,
+        stored: &Encoded<'_>,
+        source: CodecError,
+    ) -> Self {
+        Self::Malformed {
+            event_type,
+            schema_version: stored.schema_version,
+            content_type: stored.content_type.to_owned(),
+            source,
         }
     }
 }
 
 /// The names of event types, the first few of them.
-struct Names<'a>(&'a [EventTypeInfo]);
+struct Names<'a>(&'a [EventVersion]);
 
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,12 @@
-//! Refuses what JSON would alter without saying so.
+//! Refuses what a codec would alter without saying so.
 //!
 //! JSON has no number for infinity or "not a number", and one `null` for both "nothing" and
 //! "something that is nothing". serde_json writes `null` for all of them, and another value comes
-//! back, or none. An event is the only record of a fact, so writing it fails instead.
+//! back, or none. DAG-CBOR has one `null` as well, and one zero, so −0.0 comes back as 0.0. An event
+//! is the only record of a fact, so writing it fails instead. The rules are the same for every codec,
+//! the zero aside: what can be written can be lifted later, which passes through JSON's values.
+
+use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::ser::{
@@ -10,9 +14,46 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// Writes what it is given to `S`, unless JSON would alter it.
+use super::codec::Codec;
+
+/// A value that is written whole by the codec `C`, or not at all.
+pub(super) struct Whole<'a, C, T: ?Sized> {
+    value: &'a T,
+    codec: PhantomData<C>,
+}
+
+impl<'a, C, T: ?Sized> Whole<'a, C, T> {
+    pub(super) fn new(value: &'a T) -> Self {
+        Self {
+            value,
+            codec: PhantomData,
+        }
+    }
+}
+
+impl<C: Codec, T: Serialize + ?Sized> Serialize for Whole<'_, C, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(Lossless {
+            inner: serializer,
+            place: Place {
+                keeps_negative_zero: C::KEEPS_NEGATIVE_ZERO,
+                in_option: false,
+            },
+        })
+    }
+}
+
+/// Writes what it is given to `S`, unless it would be altered.
 pub(super) struct Lossless<S> {
     inner: S,
+    place: Place,
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Whether −0.0 may be written.
+    keeps_negative_zero: bool,
     /// Whether the value is what an `Option` holds.
     in_option: bool,
 }
@@ -20,27 +61,31 @@ pub(super) struct Lossless<S> {
 /// A value inside another one.
 struct Checked<'a, T: ?Sized> {
     value: &'a T,
-    in_option: bool,
+    place: Place,
 }
 
 /// The parts of a value.
-pub(super) struct Parts<S>(S);
-
-impl<S> Lossless<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self {
-            inner,
-            in_option: false,
-        }
-    }
+pub(super) struct Parts<S> {
+    inner: S,
+    place: Place,
 }
 
-impl<'a, T: ?Sized> Checked<'a, T> {
-    fn new(value: &'a T) -> Self {
+impl Place {
+    fn part(self) -> Self {
         Self {
-            value,
             in_option: false,
+            ..self
         }
+    }
+
+    fn check_float<E: Error>(self, float: f64) -> Result<(), E> {
+        if !float.is_finite() {
+            return Err(E::custom("a payload has no number for infinity or NaN"));
+        }
+        if !self.keeps_negative_zero && float == 0.0 && float.is_sign_negative() {
+            return Err(E::custom("CBOR as it is written here has no negative zero"));
+        }
+        Ok(())
     }
 }
 
@@ -48,26 +93,19 @@ impl<T: Serialize + ?Sized> Serialize for Checked<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(Lossless {
             inner: serializer,
-            in_option: self.in_option,
+            place: self.place,
         })
     }
 }
 
 impl<S: Serializer> Lossless<S> {
     fn unless_in_option(self) -> Result<S, S::Error> {
-        if self.in_option {
+        if self.place.in_option {
             return Err(S::Error::custom(
-                "an option that holds nothing inside another option can't be told from none in JSON",
+                "an option that holds nothing inside another option can't be told from none",
             ));
         }
         Ok(self.inner)
-    }
-}
-
-fn check_finite<E: Error>(is_finite: bool) -> Result<(), E> {
-    match is_finite {
-        true => Ok(()),
-        false => Err(E::custom("JSON has no number for infinity or NaN")),
     }
 }
 
@@ -82,7 +120,9 @@ macro_rules! forward {
 macro_rules! forward_parts {
     ($($method:ident($($argument:ident: $type:ty),*) -> $output:ty,)*) => {
         $(fn $method(self, $($argument: $type),*) -> Result<Parts<$output>, S::Error> {
-            self.inner.$method($($argument),*).map(Parts)
+            let place = self.place.part();
+            let inner = self.inner.$method($($argument),*)?;
+            Ok(Parts { inner, place })
         })*
     };
 }
@@ -131,12 +171,12 @@ impl<S: Serializer> Serializer for Lossless<S> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<S::Ok, S::Error> {
-        check_finite(value.is_finite())?;
+        self.place.check_float(value.into())?;
         self.inner.serialize_f32(value)
     }
 
     fn serialize_f64(self, value: f64) -> Result<S::Ok, S::Error> {
-        check_finite(value.is_finite())?;
+        self.place.check_float(value)?;
         self.inner.serialize_f64(value)
     }
 
@@ -145,10 +185,11 @@ impl<S: Serializer> Serializer for Lossless<S> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_some(&Checked {
-            value,
+        let place = Place {
             in_option: true,
-        })
+            ..self.place
+        };
+        self.inner.serialize_some(&Checked { value, place })
     }
 
     fn serialize_unit(self) -> Result<S::Ok, S::Error> {
@@ -164,10 +205,10 @@ impl<S: Serializer> Serializer for Lossless<S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        // JSON writes the value alone, so what is around the struct is around the value.
-        let in_option = self.in_option;
+        // The value is written alone, so what is around the struct is around the value.
+        let place = self.place;
         self.inner
-            .serialize_newtype_struct(name, &Checked { value, in_option })
+            .serialize_newtype_struct(name, &Checked { value, place })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -177,8 +218,9 @@ impl<S: Serializer> Serializer for Lossless<S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        let place = self.place.part();
         self.inner
-            .serialize_newtype_variant(name, index, variant, &Checked::new(value))
+            .serialize_newtype_variant(name, index, variant, &Checked { value, place })
     }
 
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
@@ -197,11 +239,12 @@ macro_rules! forward_elements {
             type Error = S::Error;
 
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-                self.0.$method(&Checked::new(value))
+                let place = self.place;
+                self.inner.$method(&Checked { value, place })
             }
 
             fn end(self) -> Result<S::Ok, S::Error> {
-                self.0.end()
+                self.inner.end()
             }
         })*
     };
@@ -225,15 +268,16 @@ macro_rules! forward_fields {
                 key: &'static str,
                 value: &T,
             ) -> Result<(), S::Error> {
-                self.0.serialize_field(key, &Checked::new(value))
+                let place = self.place;
+                self.inner.serialize_field(key, &Checked { value, place })
             }
 
             fn skip_field(&mut self, key: &'static str) -> Result<(), S::Error> {
-                self.0.skip_field(key)
+                self.inner.skip_field(key)
             }
 
             fn end(self) -> Result<S::Ok, S::Error> {
-                self.0.end()
+                self.inner.end()
             }
         })*
     };
@@ -246,14 +290,15 @@ impl<S: SerializeMap> SerializeMap for Parts<S> {
     type Error = S::Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), S::Error> {
-        self.0.serialize_key(key)
+        self.inner.serialize_key(key)
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-        self.0.serialize_value(&Checked::new(value))
+        let place = self.place;
+        self.inner.serialize_value(&Checked { value, place })
     }
 
     fn end(self) -> Result<S::Ok, S::Error> {
-        self.0.end()
+        self.inner.end()
     }
 }

@@ -12,7 +12,7 @@ use cim_store::{
 
 use super::error::{EncodingFault, WriteFault};
 use super::{RetryPolicy, TOMBSTONE};
-use crate::DomainEvent;
+use crate::{Codec as _, DomainEvent};
 
 /// What events are written with.
 #[derive(Clone, Debug)]
@@ -187,9 +187,8 @@ fn encode<D: DomainEvent>(event: &D, metadata: &Metadata) -> Result<NewEvent, En
     let event_type = EventType::new(ByteString::from_static(event.event_type()))?;
     let schema_version =
         SchemaVersion::new(event.schema_version()).ok_or(EncodingFault::SchemaVersion)?;
-    Ok(
-        NewEvent::new(event_type, ContentType::JSON, event.encode()?)
-            .with_schema_version(schema_version)
-            .with_metadata(metadata.clone()),
-    )
+    let content_type = ContentType::new(ByteString::from_static(D::Codec::CONTENT_TYPE))?;
+    Ok(NewEvent::new(event_type, content_type, event.encode()?)
+        .with_schema_version(schema_version)
+        .with_metadata(metadata.clone()))
 }

@@ -12,13 +12,7 @@ pub(super) fn decode<D: DomainEvent>(recorded: &RecordedEvent) -> Result<Decoded
     if is_tombstone(recorded) {
         return Ok(Decoded::Nothing);
     }
-    D::decode(
-        recorded.event_type.as_str(),
-        recorded.schema_version.get(),
-        &recorded.payload,
-    )
-    .map(Decoded::One)
-    .map_err(|source| ReadFault {
+    D::decode(recorded.into()).map_err(|source| ReadFault {
         stream: recorded.stream.clone(),
         version: recorded.version,
         source,

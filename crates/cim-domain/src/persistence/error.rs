@@ -327,6 +327,8 @@ pub(super) enum EncodingFault {
     Payload(#[from] EncodeError),
     #[error(transparent)]
     Name(#[from] cim_store::event::EventTypeError),
+    #[error(transparent)]
+    ContentType(#[from] cim_store::event::ContentTypeError),
     #[error("schema versions are counted from 1, it says 0")]
     SchemaVersion,
     #[error("this event type is kept for the deletion of aggregates")]

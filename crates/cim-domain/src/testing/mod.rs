@@ -42,6 +42,7 @@ mod difference;
 
 use std::fmt;
 
+use crate::event::{Codec as _, Decoded, Encoded};
 use crate::{Aggregate, DomainEvent};
 
 /// An aggregate to which this has happened.
@@ -225,11 +226,21 @@ pub fn assert_survives_storage<E: DomainEvent + fmt::Debug + PartialEq>(event: &
         Err(error) => panic!("the event can't be written: {error}\n{error:#?}\n{event:#?}"),
     };
     let shown = String::from_utf8_lossy(&payload);
-    match E::decode(event.event_type(), event.schema_version(), &payload) {
-        Ok(read) if read == *event => {}
-        Ok(read) => panic!(
+    let stored = Encoded {
+        event_type: event.event_type(),
+        schema_version: event.schema_version(),
+        content_type: E::Codec::CONTENT_TYPE,
+        payload: &payload,
+    };
+    match E::decode(stored) {
+        Ok(Decoded::One(read)) if read == *event => {}
+        Ok(Decoded::One(read)) => panic!(
             "another event comes back than was written as {shown} (- written, + came back):\n{}",
             difference::of(event, &read)
+        ),
+        Ok(read) => panic!(
+            "what was written as {shown} is read as {} events",
+            read.len()
         ),
         Err(error) => panic!("what was written can't be read: {shown}\n{error}\n{error:#?}"),
     }

@@ -1,10 +1,12 @@
 //! What `#[derive(DomainEvent)]` makes of names, versions and fields.
 
-use cim_domain::{DecodeError, DomainEvent, EventTypeInfo};
+use cim_domain::{DecodeError, DomainEvent, EventVersion};
 use serde::{Deserialize, Serialize};
 
-fn info(name: &'static str, version: u32) -> EventTypeInfo {
-    EventTypeInfo { name, version }
+use crate::stored::read;
+
+fn info(name: &'static str, version: u32) -> EventVersion {
+    EventVersion::new(name, version)
 }
 
 fn payload(event: &impl DomainEvent) -> String {
@@ -37,7 +39,7 @@ fn variants_are_event_types_named_in_snake_case_after_the_prefix_unless_named_ot
         OrderEvent::EVENT_TYPES,
         [
             info("order_placed", 1),
-            info("parcel_handed_over", 3),
+            info("parcel_handed_over", 3).with_upcast_from(1),
             info("order_moved", 1),
             info("order_http_notified", 1),
         ]
@@ -64,11 +66,11 @@ fn a_payload_holds_the_variants_fields_alone() {
 #[test]
 fn a_payload_is_read_as_the_variant_that_the_event_type_names() {
     assert_eq!(
-        OrderEvent::decode("order_moved", 1, b" [ 3, -4 ] ").unwrap(),
+        read::<OrderEvent>("order_moved", 1, b" [ 3, -4 ] ").unwrap(),
         OrderEvent::Moved(3, -4)
     );
     assert_eq!(
-        OrderEvent::decode("order_http_notified", 1, b"{}").unwrap(),
+        read::<OrderEvent>("order_http_notified", 1, b"{}").unwrap(),
         OrderEvent::HTTPNotified
     );
 }
@@ -76,14 +78,14 @@ fn a_payload_is_read_as_the_variant_that_the_event_type_names() {
 #[test]
 fn fields_that_were_given_up_are_read_over() {
     assert_eq!(
-        OrderEvent::decode("order_http_notified", 1, br#"{"url":{"a":[1]}}"#).unwrap(),
+        read::<OrderEvent>("order_http_notified", 1, br#"{"url":{"a":[1]}}"#).unwrap(),
         OrderEvent::HTTPNotified
     );
 }
 
 #[test]
 fn an_unknown_event_type_is_refused_and_the_known_ones_are_named() {
-    let error = OrderEvent::decode("placed", 1, b"{}").unwrap_err();
+    let error = read::<OrderEvent>("placed", 1, b"{}").unwrap_err();
     assert!(
         matches!(&error, DecodeError::UnknownType { event_type, .. } if event_type == "placed")
     );
@@ -108,7 +110,7 @@ fn a_payload_of_another_shape_is_refused() {
         ("order_http_notified", b"null"),
         ("order_http_notified", b"{} x"),
     ] {
-        let error = OrderEvent::decode(event_type, 1, payload).unwrap_err();
+        let error = read::<OrderEvent>(event_type, 1, payload).unwrap_err();
         assert!(
             matches!(&error, DecodeError::Malformed { event_type: named, schema_version: 1, .. } if *named == event_type),
             "{event_type} {}: {error:?}",
@@ -119,7 +121,7 @@ fn a_payload_of_another_shape_is_refused() {
 
 #[test]
 fn a_newer_schema_version_is_refused() {
-    let error = OrderEvent::decode("order_placed", 2, b"{}").unwrap_err();
+    let error = read::<OrderEvent>("order_placed", 2, b"{}").unwrap_err();
     assert!(matches!(
         error,
         DecodeError::NewerSchema {
@@ -150,20 +152,20 @@ fn a_struct_is_one_event_type() {
     };
     assert_eq!(payload(&anna), r#"{"name":"anna"}"#);
     assert_eq!(
-        UserRegistered::decode("user_registered", 1, br#"{"name":"anna"}"#).unwrap(),
+        read::<UserRegistered>("user_registered", 1, br#"{"name":"anna"}"#).unwrap(),
         anna
     );
 
     assert_eq!(Celsius::EVENT_TYPES, [info("temperature_read", 2)]);
     assert_eq!(payload(&Celsius(36.6)), "36.6");
     assert_eq!(
-        Celsius::decode("temperature_read", 2, b"36.6").unwrap(),
+        read::<Celsius>("temperature_read", 2, b"36.6").unwrap(),
         Celsius(36.6)
     );
 
     assert_eq!(payload(&Heartbeat), "{}");
-    assert_eq!(Heartbeat::decode("heartbeat", 1, b"{}").unwrap(), Heartbeat);
-    assert!(Heartbeat::decode("heartbeat", 1, b"null").is_err());
+    assert_eq!(read::<Heartbeat>("heartbeat", 1, b"{}").unwrap(), Heartbeat);
+    assert!(read::<Heartbeat>("heartbeat", 1, b"null").is_err());
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
@@ -180,7 +182,7 @@ fn a_generic_type_is_an_event_for_types_that_serde_knows() {
     let event = Wrapped::Received { body: 5_u8 };
     assert_eq!(payload(&event), r#"{"body":5}"#);
     assert_eq!(
-        Wrapped::<u8>::decode("received", 1, br#"{"body":5}"#).unwrap(),
+        read::<Wrapped<u8>>("received", 1, br#"{"body":5}"#).unwrap(),
         event
     );
 }
@@ -244,17 +246,17 @@ fn serde_attributes_of_fields_count_and_serde_names_of_variants_do_not() {
         r#"{"roomName":"hall","addedLater":1,"number":"18446744073709551615","x":1,"y":-1}"#;
     assert_eq!(payload(&measured), written);
     assert_eq!(
-        Shaped::decode("measured", 1, written.as_bytes()).unwrap(),
+        read::<Shaped>("measured", 1, written.as_bytes()).unwrap(),
         measured
     );
 
     let older = br#"{"roomName":"hall","number":"1","x":1,"y":-1}"#;
     assert!(matches!(
-        Shaped::decode("measured", 1, older).unwrap(),
+        read::<Shaped>("measured", 1, older).unwrap(),
         Shaped::Measured { added_later: 0, .. }
     ));
     assert_eq!(
-        Shaped::decode("skipped", 1, br#"{"kept":2}"#).unwrap(),
+        read::<Shaped>("skipped", 1, br#"{"kept":2}"#).unwrap(),
         Shaped::Skipped {
             kept: 2,
             forgotten: 0

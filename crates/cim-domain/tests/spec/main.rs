@@ -31,6 +31,7 @@ mod rewritten_store;
 mod round_trips;
 mod scripted_log;
 mod states;
+mod stored;
 mod stores;
 mod test_kit;
 mod unknown_outcomes;

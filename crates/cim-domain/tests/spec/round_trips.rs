@@ -7,6 +7,8 @@ use cim_domain::testing::assert_survives_storage;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::stored::read;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
 enum Everything {
     Nothing,
@@ -126,7 +128,7 @@ proptest! {
         version in 0_u32..3,
         payload in prop_oneof![any::<Vec<u8>>(), "[\\[\\]{}:,\"a0.e-]{0,40}".prop_map(String::into_bytes)],
     ) {
-        if let Ok(event) = Everything::decode(event_type, version, &payload) {
+        if let Ok(event) = read::<Everything>(event_type, version, &payload) {
             prop_assert_eq!(event.event_type(), event_type);
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::account::{ctx, empty_log};
+use crate::stored::read;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
 enum PriceEvent {
@@ -46,7 +47,7 @@ fn every_older_version_is_lifted_to_the_one_of_today() {
         (2, r#"{"cents":700}"#),
         (3, r#"{"cents":700,"currency":"EUR"}"#),
     ] {
-        let event = PriceEvent::decode("set", version, payload.as_bytes()).unwrap();
+        let event = read::<PriceEvent>("set", version, payload.as_bytes()).unwrap();
         assert_eq!(event, seven_euros(), "version {version}");
     }
 }
@@ -54,7 +55,7 @@ fn every_older_version_is_lifted_to_the_one_of_today() {
 #[test]
 fn an_older_version_without_an_upcast_is_refused() {
     assert!(matches!(
-        PriceEvent::decode("dropped", 1, b"{}").unwrap_err(),
+        read::<PriceEvent>("dropped", 1, b"{}").unwrap_err(),
         DecodeError::NoUpcaster {
             event_type: "dropped",
             from: 1,
@@ -66,31 +67,31 @@ fn an_older_version_without_an_upcast_is_refused() {
 #[test]
 fn what_the_upcast_says_is_the_source_of_the_error() {
     let too_many = format!(r#"{{"euros":{}}}"#, u64::MAX);
-    let error = PriceEvent::decode("set", 1, too_many.as_bytes()).unwrap_err();
+    let error = read::<PriceEvent>("set", 1, too_many.as_bytes()).unwrap_err();
     assert!(matches!(error, DecodeError::Upcast { from: 1, to: 3, .. }));
     assert_eq!(
         error.source().unwrap().to_string(),
         "so many euros are no price"
     );
 
-    let error = PriceEvent::decode("set", 1, br#"{"dollars":1}"#).unwrap_err();
+    let error = read::<PriceEvent>("set", 1, br#"{"dollars":1}"#).unwrap_err();
     assert!(matches!(error, DecodeError::Upcast { .. }));
     assert!(error.source().unwrap().source().is_some(), "{error:?}");
 }
 
 #[test]
 fn an_upcast_that_returns_another_shape_is_named() {
-    let error = PriceEvent::decode("set", 2, br#"{"cents":0}"#).unwrap_err();
+    let error = read::<PriceEvent>("set", 2, br#"{"cents":0}"#).unwrap_err();
     assert_eq!(
         error.source().unwrap().to_string(),
-        "what the upcast returned has another shape than the event"
+        "what came of it has another shape than the event"
     );
 }
 
 #[test]
 fn a_payload_that_is_no_json_is_malformed_before_it_is_lifted() {
     assert!(matches!(
-        PriceEvent::decode("set", 1, b"{").unwrap_err(),
+        read::<PriceEvent>("set", 1, b"{").unwrap_err(),
         DecodeError::Malformed {
             schema_version: 1,
             ..
