@@ -174,7 +174,7 @@ impl<'de> Visitor<'de> for Read {
 
     /// Of the formats without types only DAG-CBOR comes here, with a link.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, link: D) -> Result<Value, D::Error> {
-        let cid = Cid::deserialize(link)?;
+        let cid = link.deserialize_bytes(Link)?;
         Ok(reserved(cid.to_string().into()))
     }
 
@@ -202,6 +202,21 @@ impl<'de> Visitor<'de> for Read {
             ));
         }
         Ok(Value::Object(fields))
+    }
+}
+
+/// Takes the bytes of a link.
+struct Link;
+
+impl Visitor<'_> for Link {
+    type Value = Cid;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a CID")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Cid, E> {
+        Cid::try_from(bytes).map_err(E::custom)
     }
 }
 
