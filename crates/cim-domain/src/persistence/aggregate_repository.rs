@@ -126,11 +126,15 @@ impl<A: Aggregate> AggregateRepository<A> {
             head,
             stored_at,
             events,
+            skipped,
+            unknown,
         } = loaded;
         let metadata = AggregateMetadata {
             last_modified: Some(stored_at),
             head: Some(head),
             events,
+            skipped,
+            unknown,
             ..described::<A>(id, version)
         };
         Ok((state, metadata))
@@ -216,11 +220,13 @@ fn described<A: Aggregate>(id: &<A as Aggregate>::Id, version: Version) -> Aggre
         expires_at: None,
         head: None,
         events: Vec::new(),
+        skipped: 0,
+        unknown: Vec::new(),
     }
 }
 
 impl<A> From<Repository<A>> for AggregateRepository<A> {
-    /// With the repository's clock, ids, retry policy and verification.
+    /// With all settings of the repository.
     fn from(repository: Repository<A>) -> Self {
         Self {
             repository,

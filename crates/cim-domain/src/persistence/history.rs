@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt as _};
 
 use super::RepositoryError;
 use super::checked_loads::StreamCheck;
-use super::decoding::decode;
+use super::decoding::Reader;
 use crate::Aggregate;
 use crate::event::{Decoded, DecodedEvents};
 
@@ -33,15 +33,17 @@ pub struct Recorded<E> {
 pub struct History<A: Aggregate> {
     events: EventStream,
     check: StreamCheck,
+    reader: Reader,
     /// What is left of a stored event that is several events today.
     rest: Option<(DecodedEvents<A::Event>, RecordedEvent)>,
 }
 
 impl<A: Aggregate> History<A> {
-    pub(super) fn new(events: EventStream, check: StreamCheck) -> Self {
+    pub(super) fn new(events: EventStream, check: StreamCheck, reader: Reader) -> Self {
         Self {
             events,
             check,
+            reader,
             rest: None,
         }
     }
@@ -53,6 +55,18 @@ impl<A: Aggregate> History<A> {
     /// stored; `Store`.
     pub async fn next(&mut self) -> Option<Result<Recorded<A::Event>, RepositoryError<A::Error>>> {
         StreamExt::next(self).await
+    }
+
+    /// How many events were passed over so far, because their types are unknown and the repository
+    /// [passes over them](super::UnknownEvents); 0 if it fails at them.
+    pub fn skipped(&self) -> u64 {
+        self.reader.skipped()
+    }
+
+    /// Those events, where the repository [keeps](super::UnknownEvents::KeepRaw) them. They stay in memory
+    /// as long as the history does.
+    pub fn unknown(&self) -> &[RecordedEvent] {
+        self.reader.unknown()
     }
 
     /// All events that are left. For histories that fit into memory.
@@ -90,7 +104,7 @@ impl<A: Aggregate> Stream for History<A> {
                 let error = RepositoryError::integrity(&recorded, fault);
                 return Poll::Ready(Some(Err(error)));
             }
-            match decode(&recorded) {
+            match self.reader.read(&recorded) {
                 Ok(Decoded::One(event)) => {
                     return Poll::Ready(Some(Ok(Recorded { event, recorded })));
                 }

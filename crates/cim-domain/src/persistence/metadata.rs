@@ -26,4 +26,9 @@ pub struct AggregateMetadata {
     /// The events that it was rebuilt from, where
     /// [`LoadOptions::include_events`](super::LoadOptions::include_events) asked for them.
     pub events: Vec<RecordedEvent>,
+    /// How many events its state misses, because their types are unknown and the repository
+    /// [passes over them](super::UnknownEvents); 0 if it fails at them.
+    pub skipped: u64,
+    /// Those events, where the repository [keeps](super::UnknownEvents::KeepRaw) them.
+    pub unknown: Vec<RecordedEvent>,
 }

@@ -53,10 +53,11 @@ pub use aggregate_repository::AggregateRepository;
 pub use checked_loads::LoadVerification;
 pub use content::{ContentStore, IpldSerializer};
 pub use decision::{Draft, ExecutedMany, Participant, Participants};
+pub use decoding::UnknownEvents;
 pub use error::RepositoryError;
 pub use event_store::{
     EventMetadata, EventStore, EventStoreError, InfrastructureError, InfrastructureResult,
-    StoredEvent, TypedEventStore,
+    ReadEvents, StoredEvent, TypedEventStore,
 };
 pub use history::{History, Recorded};
 pub use metadata::AggregateMetadata;

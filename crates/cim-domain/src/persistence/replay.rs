@@ -7,10 +7,10 @@ use cim_store::{
 use futures_util::TryStreamExt as _;
 
 use super::checked_loads::StreamCheck;
-use super::decoding::decode;
+use super::decoding::Reader;
 use super::error::ReplayFault;
 use super::tombstone::is_tombstone;
-use super::{Loaded, RepositoryError};
+use super::{Loaded, RepositoryError, UnknownEvents};
 use crate::Aggregate;
 
 /// An aggregate on the way through its events.
@@ -18,6 +18,7 @@ pub(super) struct Replay<A> {
     pub(super) state: A,
     stream: StreamId,
     check: StreamCheck,
+    reader: Reader,
     /// The last event that was taken in.
     last: Option<Last>,
     /// How many events were read.
@@ -50,10 +51,23 @@ impl<A: Aggregate> Replay<A> {
             state: A::default(),
             stream,
             check,
+            reader: Reader::default(),
             last: None,
             read: 0,
             kept: None,
         }
+    }
+
+    /// With what becomes of events of unknown types.
+    pub(super) fn with_unknown_events(mut self, policy: UnknownEvents) -> Self {
+        self.reader = Reader::new(policy);
+        self
+    }
+
+    /// How many events the state misses, because their types are unknown. One that misses any is
+    /// not to be kept beyond this read.
+    pub(super) fn skipped(&self) -> u64 {
+        self.reader.skipped()
     }
 
     /// Keeps the events that are read from now on.
@@ -100,12 +114,15 @@ impl<A: Aggregate> Replay<A> {
                 stream: self.stream,
             });
         };
+        let (skipped, unknown) = self.reader.into_parts();
         Ok(Loaded {
             state: self.state,
             version: head.version,
             head,
             stored_at,
             events: self.kept.unwrap_or_default(),
+            skipped,
+            unknown,
         })
     }
 
@@ -154,8 +171,9 @@ impl<A: Aggregate> Replay<A> {
         let is_tombstone = is_tombstone(&recorded);
         if is_tombstone {
             self.state = A::default();
+            self.reader.forget();
         } else {
-            for event in decode(&recorded)? {
+            for event in self.reader.read(&recorded)? {
                 self.state.apply(&event);
             }
         }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::DomainEvent;
 
 pub use error::{EventStoreError, InfrastructureError, InfrastructureResult};
-pub use stored::{EventMetadata, StoredEvent};
+pub use stored::{EventMetadata, ReadEvents, StoredEvent};
 pub use typed::TypedEventStore;
 
 /// Reads and writes the events of one kind of aggregate.

@@ -7,8 +7,9 @@ use cim_store::{
 use uuid::Uuid;
 
 use crate::DomainEvent;
+use crate::persistence::Recorded;
+use crate::persistence::decoding::Reader;
 use crate::persistence::error::ReadFault;
-use crate::persistence::{Recorded, decoding};
 
 /// An event, and what the store knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,13 +69,26 @@ impl EventMetadata {
     }
 }
 
+/// What was read of a stream whose events are not all known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadEvents<E> {
+    /// The events of known types, in order.
+    pub events: Vec<StoredEvent<E>>,
+    /// How many events were passed over, because their types are unknown.
+    pub skipped: u64,
+    /// Those events, where they are [kept](crate::persistence::UnknownEvents::KeepRaw).
+    pub unknown: Vec<RecordedEvent>,
+}
+
 impl<E: DomainEvent> StoredEvent<E> {
     /// Appends to `events` what a stored event is today.
     pub(in crate::persistence) fn read_into(
         events: &mut Vec<Self>,
         recorded: RecordedEvent,
+        reader: &mut Reader,
     ) -> Result<(), ReadFault> {
-        let decoded = decoding::decode(&recorded)?;
+        let decoded = reader.read(&recorded)?;
         let metadata = EventMetadata::from(recorded);
         events.extend(decoded.into_iter().map(|event| Self {
             event,

@@ -14,12 +14,13 @@ use cim_store::{
 use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
-use super::{EventStore, EventStoreError, InfrastructureResult, StoredEvent};
+use super::{EventStore, EventStoreError, InfrastructureResult, ReadEvents, StoredEvent};
 use crate::DomainEvent;
 use crate::persistence::append::Writer;
 use crate::persistence::checked_loads::Verifier;
+use crate::persistence::decoding::Reader;
 use crate::persistence::error::excerpt;
-use crate::persistence::{LoadVerification, RetryPolicy};
+use crate::persistence::{LoadVerification, RetryPolicy, UnknownEvents};
 
 /// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.
 ///
@@ -58,6 +59,7 @@ use crate::persistence::{LoadVerification, RetryPolicy};
 pub struct TypedEventStore<E> {
     writer: Writer,
     verifier: Verifier,
+    unknown_events: UnknownEvents,
     ctx: Context,
     context: Arc<str>,
     aggregate_type: Arc<str>,
@@ -88,6 +90,7 @@ impl<E: DomainEvent> TypedEventStore<E> {
         Ok(Self {
             writer: Writer::new(log),
             verifier: Verifier::default(),
+            unknown_events: UnknownEvents::default(),
             ctx: Context::new(),
             context: context.into(),
             aggregate_type: aggregate_type.into(),
@@ -141,6 +144,31 @@ impl<E: DomainEvent> TypedEventStore<E> {
         self.verifier.setting()
     }
 
+    /// With what becomes of events whose types are unknown; by default reading
+    /// [fails](UnknownEvents::Fail). [`read`](Self::read) tells what was passed over.
+    #[must_use]
+    pub fn with_unknown_events(mut self, policy: UnknownEvents) -> Self {
+        self.unknown_events = policy;
+        self
+    }
+
+    /// What becomes of events whose types are unknown.
+    pub fn unknown_events(&self) -> UnknownEvents {
+        self.unknown_events
+    }
+
+    /// Reads events of an aggregate, and tells what was passed over because its type is unknown.
+    ///
+    /// # Errors
+    /// `Decode`, `Integrity`, `Store`.
+    pub async fn read(
+        &self,
+        aggregate_id: Uuid,
+        range: StreamRange,
+    ) -> InfrastructureResult<ReadEvents<E>> {
+        self.read_stream(aggregate_id, range, |_| true).await
+    }
+
     /// The log that the events are in.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.writer.log
@@ -170,11 +198,12 @@ impl<E: DomainEvent> TypedEventStore<E> {
         aggregate_id: Uuid,
         range: StreamRange,
         is_wanted: impl Fn(&RecordedEvent) -> bool,
-    ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+    ) -> InfrastructureResult<ReadEvents<E>> {
         let stream = self.stream(aggregate_id)?;
+        let reader = Reader::new(self.unknown_events).in_direction(range.direction);
         let events = self.log().read_stream(&self.ctx, &stream, range).await?;
         let mut check = self.verifier.stream();
-        collect(events, |event| check.check(event), is_wanted).await
+        collect(events, |event| check.check(event), is_wanted, reader).await
     }
 }
 
@@ -184,15 +213,21 @@ async fn collect<E: DomainEvent>(
     mut events: EventStream,
     mut check: impl FnMut(&RecordedEvent) -> Result<(), ChainFault>,
     is_wanted: impl Fn(&RecordedEvent) -> bool,
-) -> InfrastructureResult<Vec<StoredEvent<E>>> {
+    mut reader: Reader,
+) -> InfrastructureResult<ReadEvents<E>> {
     let mut wanted = Vec::new();
     while let Some(recorded) = events.try_next().await? {
         check(&recorded).map_err(|fault| EventStoreError::integrity(&recorded, fault))?;
         if is_wanted(&recorded) {
-            StoredEvent::read_into(&mut wanted, recorded)?;
+            StoredEvent::read_into(&mut wanted, recorded, &mut reader)?;
         }
     }
-    Ok(wanted)
+    let (skipped, unknown) = reader.into_parts();
+    Ok(ReadEvents {
+        events: wanted,
+        skipped,
+        unknown,
+    })
 }
 
 fn invalid_name(
@@ -235,8 +270,7 @@ impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
     }
 
     async fn read_events(&self, aggregate_id: Uuid) -> InfrastructureResult<Vec<StoredEvent<E>>> {
-        self.read_stream(aggregate_id, StreamRange::all(), |_| true)
-            .await
+        Ok(self.read(aggregate_id, StreamRange::all()).await?.events)
     }
 
     async fn read_events_from(
@@ -245,7 +279,7 @@ impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
         from_version: u64,
     ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
         let range = StreamRange::from(Version::new(from_version));
-        self.read_stream(aggregate_id, range, |_| true).await
+        Ok(self.read(aggregate_id, range).await?.events)
     }
 
     async fn read_by_correlation(
@@ -258,7 +292,9 @@ impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
         let conversation = Some(CorrelationId::from_uuid(correlation_id));
         let mut check = self.verifier.log();
         let is_wanted = |event: &RecordedEvent| event.correlation_id == conversation;
-        collect(events, |event| check.check(event), is_wanted).await
+        let reader = Reader::new(self.unknown_events);
+        let read = collect(events, |event| check.check(event), is_wanted, reader).await?;
+        Ok(read.events)
     }
 
     async fn get_version(&self, aggregate_id: Uuid) -> InfrastructureResult<Option<u64>> {
@@ -279,8 +315,8 @@ impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
             to: Some(to_time),
         };
         let is_in = |event: &RecordedEvent| range.contains(event.time);
-        self.read_stream(aggregate_id, StreamRange::all(), is_in)
-            .await
+        let read = self.read_stream(aggregate_id, StreamRange::all(), is_in);
+        Ok(read.await?.events)
     }
 }
 
@@ -289,6 +325,7 @@ impl<E> Clone for TypedEventStore<E> {
         Self {
             writer: self.writer.clone(),
             verifier: self.verifier.clone(),
+            unknown_events: self.unknown_events,
             ctx: self.ctx.clone(),
             context: Arc::clone(&self.context),
             aggregate_type: Arc::clone(&self.aggregate_type),
@@ -305,6 +342,7 @@ impl<E> fmt::Debug for TypedEventStore<E> {
             .field("aggregate_type", &self.aggregate_type)
             .field("log", &self.writer.log)
             .field("verification", &self.verifier.setting())
+            .field("unknown_events", &self.unknown_events)
             .finish_non_exhaustive()
     }
 }

@@ -22,6 +22,10 @@ pub struct Executed<A: Aggregate> {
     pub appended: Option<Appended>,
     /// How often it was decided: more than once where somebody else was first.
     pub attempts: u32,
+    /// How many events the state misses, because their types are unknown and the repository
+    /// [passes over them](crate::persistence::UnknownEvents): what was decided may be wrong. 0 if
+    /// it fails at them.
+    pub skipped: u64,
 }
 
 impl<A: Aggregate> Repository<A> {
@@ -96,6 +100,7 @@ impl<A: Aggregate> Repository<A> {
                 Some(appended) => new_version(appended, replay.stream())?,
                 None => replay.version(),
             };
+            let skipped = replay.skipped();
             let mut state = replay.state;
             events.iter().for_each(|event| state.apply(event));
             return Ok(Executed {
@@ -104,6 +109,7 @@ impl<A: Aggregate> Repository<A> {
                 events,
                 appended,
                 attempts,
+                skipped,
             });
         }
     }

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt as _;
 
 use super::{LoadOptions, Repository};
 use crate::Aggregate;
+use crate::persistence::decoding::Reader;
 use crate::persistence::replay::Until;
 use crate::persistence::tombstone::is_tombstone;
 use crate::persistence::{History, RepositoryError};
@@ -25,6 +26,11 @@ pub struct Loaded<A> {
     pub stored_at: Timestamp,
     /// The events that it was rebuilt from, where [`LoadOptions::include_events`] asked for them.
     pub events: Vec<RecordedEvent>,
+    /// How many events the state misses, because their types are unknown and the repository
+    /// [passes over them](crate::persistence::UnknownEvents); 0 if it fails at them.
+    pub skipped: u64,
+    /// Those events, where the repository [keeps](crate::persistence::UnknownEvents::KeepRaw) them.
+    pub unknown: Vec<RecordedEvent>,
 }
 
 impl<A: Aggregate> Repository<A> {
@@ -140,8 +146,10 @@ impl<A: Aggregate> Repository<A> {
         range: StreamRange,
     ) -> Result<History<A>, RepositoryError<A::Error>> {
         let stream = Self::stream(id)?;
+        let direction = range.direction;
         let events = self.log().read_stream(ctx, &stream, range).await?;
-        Ok(History::new(events, self.verifier.stream()))
+        let reader = Reader::new(self.unknown_events).in_direction(direction);
+        Ok(History::new(events, self.verifier.stream(), reader))
     }
 
     /// The last event of a stream, whatever it is.

@@ -14,7 +14,7 @@ use cim_store::{Clock, EventLog, IdGenerator, StreamId};
 use super::append::Writer;
 use super::checked_loads::Verifier;
 use super::replay::Replay;
-use super::{LoadVerification, RepositoryError, RetryPolicy};
+use super::{LoadVerification, RepositoryError, RetryPolicy, UnknownEvents};
 use crate::Aggregate;
 
 pub use execute::Executed;
@@ -70,6 +70,7 @@ pub struct Repository<A> {
     pub(super) writer: Writer,
     verifier: Verifier,
     recreation: Recreation,
+    unknown_events: UnknownEvents,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -80,6 +81,7 @@ impl<A: Aggregate> Repository<A> {
             writer: Writer::new(log),
             verifier: Verifier::default(),
             recreation: Recreation::default(),
+            unknown_events: UnknownEvents::default(),
             aggregate: PhantomData,
         }
     }
@@ -127,6 +129,19 @@ impl<A: Aggregate> Repository<A> {
         self
     }
 
+    /// With what becomes of events whose types are unknown; by default loads and commands
+    /// [fail](UnknownEvents::Fail), because a state that misses events may decide wrongly.
+    #[must_use]
+    pub fn with_unknown_events(mut self, policy: UnknownEvents) -> Self {
+        self.unknown_events = policy;
+        self
+    }
+
+    /// What becomes of events whose types are unknown.
+    pub fn unknown_events(&self) -> UnknownEvents {
+        self.unknown_events
+    }
+
     /// The log that the aggregates are in.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.writer.log
@@ -138,7 +153,7 @@ impl<A: Aggregate> Repository<A> {
 
     /// An aggregate before its first event.
     pub(super) fn replay(&self, stream: StreamId) -> Replay<A> {
-        Replay::new(stream, self.verifier.stream())
+        Replay::new(stream, self.verifier.stream()).with_unknown_events(self.unknown_events)
     }
 
     fn retry(&self) -> &RetryPolicy {
@@ -156,6 +171,7 @@ impl<A> Clone for Repository<A> {
             writer: self.writer.clone(),
             verifier: self.verifier.clone(),
             recreation: self.recreation,
+            unknown_events: self.unknown_events,
             aggregate: PhantomData,
         }
     }
@@ -170,6 +186,7 @@ impl<A: Aggregate> fmt::Debug for Repository<A> {
             .field("retry", &self.writer.retry)
             .field("verification", &self.verifier.setting())
             .field("recreation", &self.recreation)
+            .field("unknown_events", &self.unknown_events)
             .finish_non_exhaustive()
     }
 }

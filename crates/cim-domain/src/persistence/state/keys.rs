@@ -82,6 +82,8 @@ impl<A> States<A> {
             expires_at: None,
             head: None,
             events: Vec::new(),
+            skipped: 0,
+            unknown: Vec::new(),
         }
     }
 }
