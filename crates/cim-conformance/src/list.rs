@@ -154,6 +154,21 @@ macro_rules! __event_log_cases {
                 the_stats_count_what_is_there
                 positions_go_on_after_reopening
             }
+            reading_at_positions {
+                events_come_in_the_order_of_the_positions_asked_for
+                a_position_asked_for_twice_is_delivered_twice
+                where_no_positions_are_asked_for_there_are_no_events
+                a_position_where_no_event_stands_is_not_found
+                every_position_has_its_event_or_none
+                a_thousand_positions_are_read_at_once
+                one_position_more_than_a_thousand_is_too_large
+                the_largest_events_are_read_at_their_positions
+                what_was_acknowledged_is_read_at_its_position
+                readers_at_positions_never_see_a_part_of_a_commit
+                events_are_read_at_their_positions_after_reopening
+                a_read_at_positions_that_is_dropped_disturbs_nobody
+                positions_before_the_cut_are_not_found
+            }
             reading_streams {
                 a_stream_that_does_not_exist_has_no_events
                 a_range_has_both_its_ends

@@ -13,10 +13,10 @@ use cim_store::ordered::one_by_one;
 use cim_store::{
     Append, Appended, AppendedInOrder, Bucket, BucketCapabilities, BucketError, BucketName,
     BucketSettings, CommitId, Context, Entry, EntryStream, EventFilter, EventLog, EventLogError,
-    EventLogErrorKind, EventStream, Examination, Examined, ExpectedVersion, Head, HeadStream,
-    Health, Key, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position, RecordedEvent,
-    Resolution, Revision, SharedSubscriptions, Store, StreamId, StreamPattern, StreamRange,
-    SubjectPattern, Truncation, WatchFrom, WriteOptions,
+    EventLogErrorKind, EventStream, Examination, Examined, ExpectedVersion, Fault, Head,
+    HeadStream, Health, Key, LogCapabilities, LogQuery, LogStats, OrderedAppend, Position,
+    RecordedEvent, Resolution, Revision, SharedSubscriptions, Store, StreamId, StreamPattern,
+    StreamRange, SubjectPattern, Truncation, WatchFrom, WriteOptions,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -31,6 +31,10 @@ enum Break {
     GoesOnAfterAnError,
     SharesContexts,
     ReadsShort,
+    SortsPositions,
+    ReadsPositionsOnce,
+    PassesOverGaps,
+    ReadsAnyNumberOfPositions,
     ExaminesShort,
     ExaminesOtherBytes,
     FilesUnderTheNextVersion,
@@ -226,7 +230,33 @@ impl EventLog for Broken<dyn EventLog> {
         ctx: &Context,
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
-        self.inner.read_at(ctx, positions).await
+        let mut positions = positions.to_vec();
+        match self.how {
+            Break::SortsPositions => positions.sort_unstable(),
+            Break::ReadsPositionsOnce => {
+                let mut seen = std::collections::BTreeSet::new();
+                positions.retain(|position| seen.insert(*position));
+            }
+            Break::PassesOverGaps => {
+                let mut found = Vec::new();
+                for position in positions {
+                    match self.inner.read_at(ctx, &[position]).await {
+                        Err(error) if error.fault() == Some(Fault::NotFound) => {}
+                        one => found.extend(one?),
+                    }
+                }
+                return Ok(found);
+            }
+            Break::ReadsAnyNumberOfPositions => {
+                let mut found = Vec::new();
+                for some in positions.chunks(100) {
+                    found.extend(self.inner.read_at(ctx, some).await?);
+                }
+                return Ok(found);
+            }
+            _ => {}
+        }
+        self.inner.read_at(ctx, &positions).await
     }
 
     async fn examine(
@@ -558,6 +588,35 @@ const FOUND_BY: &[(Break, &[&str])] = &[
             "a_commit_of_a_thousand_events_is_stored_whole",
             "a_read_of_the_log_is_as_of_its_begin",
         ],
+    ),
+    (
+        Break::SortsPositions,
+        &[
+            "events_come_in_the_order_of_the_positions_asked_for",
+            "a_thousand_positions_are_read_at_once",
+            "the_largest_events_are_read_at_their_positions",
+            "random_histories_equal_the_model",
+        ],
+    ),
+    (
+        Break::ReadsPositionsOnce,
+        &[
+            "a_position_asked_for_twice_is_delivered_twice",
+            "random_histories_equal_the_model",
+        ],
+    ),
+    (
+        Break::PassesOverGaps,
+        &[
+            "a_position_where_no_event_stands_is_not_found",
+            "every_position_has_its_event_or_none",
+            "positions_before_the_cut_are_not_found",
+            "random_histories_equal_the_model",
+        ],
+    ),
+    (
+        Break::ReadsAnyNumberOfPositions,
+        &["one_position_more_than_a_thousand_is_too_large"],
     ),
     (
         Break::RepeatsInSubscriptions,

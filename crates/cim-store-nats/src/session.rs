@@ -16,7 +16,7 @@ use crate::server::ServerTime;
 use crate::settings::NatsSettings;
 
 /// For so long a server may be behind after its cluster changed its leader.
-const BEHIND: Duration = Duration::from_secs(8);
+pub(crate) const BEHIND: Duration = Duration::from_secs(8);
 
 /// An open store's connection and settings.
 #[derive(Debug)]

@@ -114,7 +114,7 @@ pub(crate) async fn readers_of_streams_never_see_a_part_of_a_commit(t: Trial) ->
 }
 
 /// Commits to two streams at once, 100 times, while four readers do as they are told.
-async fn while_commits_are_written<F, R>(t: &Trial, read: F) -> CaseResult
+pub(super) async fn while_commits_are_written<F, R>(t: &Trial, read: F) -> CaseResult
 where
     F: Fn(Arc<dyn cim_store::EventLog>, cim_store::Context) -> R + Copy + Send + 'static,
     R: Future<Output = CaseResult> + Send,

@@ -159,6 +159,8 @@ pub(crate) async fn every_operation_after_its_deadline_is_unavailable(t: Trial) 
     refused(collect(read).await, fault);
     let read = t.log.read_log(&late, LogQuery::all()).await;
     refused(collect(read).await, fault);
+    refused(t.log.read_at(&late, &[stored.position]).await, fault);
+    refused(t.log.read_at(&late, &[]).await, fault);
     let subscription = t.log.subscribe(&late, EventFilter::all(), Position::NONE);
     refused(subscription.await.map(|_| ()), fault);
     let examination = t.log.examine(&late, Position::NONE).await;

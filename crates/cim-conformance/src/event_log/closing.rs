@@ -28,6 +28,8 @@ pub(crate) async fn every_operation_of_a_closed_log_is_refused(t: Trial) -> Case
     refused(collect(read).await, fault);
     let read = t.log.read_log(&t.ctx, LogQuery::all()).await;
     refused(collect(read).await, fault);
+    refused(t.log.read_at(&t.ctx, &[stored.position]).await, fault);
+    refused(t.log.read_at(&t.ctx, &[]).await, fault);
     let subscription = t.log.subscribe(&t.ctx, EventFilter::all(), Position::NONE);
     refused(subscription.await.map(|_| ()), fault);
     refused(t.log.head(&t.ctx, &a).await, fault);

@@ -12,6 +12,7 @@ pub(crate) mod in_order;
 pub(crate) mod limits;
 pub(crate) mod one_winner;
 pub(crate) mod order;
+pub(crate) mod reading_at_positions;
 pub(crate) mod reading_streams;
 pub(crate) mod reading_the_log;
 pub(crate) mod recorded;

@@ -18,7 +18,7 @@ fn digest(events: &[RecordedEvent]) -> ArchiveDigest {
 }
 
 /// Gives up everything up to and with `events`, whose digest is right.
-async fn give_up(t: &Trial, events: &[RecordedEvent]) -> Result<(), EventLogError> {
+pub(super) async fn give_up(t: &Trial, events: &[RecordedEvent]) -> Result<(), EventLogError> {
     let truncation = Truncation {
         through: events.last().map_or(Position::NONE, |e| e.position),
         archived: digest(events),
@@ -28,7 +28,7 @@ async fn give_up(t: &Trial, events: &[RecordedEvent]) -> Result<(), EventLogErro
 
 /// Five commits, each of two events for `a` and one for `b`; `old` has one event in the first
 /// commit only. Gives all events: four of the first commit, three of each other.
-async fn five_commits(t: &Trial) -> Result<Vec<RecordedEvent>, CaseFailure> {
+pub(super) async fn five_commits(t: &Trial) -> Result<Vec<RecordedEvent>, CaseFailure> {
     for n in 0..5 {
         let mut append = Append::new()
             .with_commit_id(CommitId::from_bytes([n; 16]))
@@ -47,10 +47,10 @@ async fn five_commits(t: &Trial) -> Result<Vec<RecordedEvent>, CaseFailure> {
 }
 
 /// How many events the first three commits have.
-const CUT: usize = 10;
+pub(super) const CUT: usize = 10;
 
 /// Whether the adapter can truncate; where it can't, checks that it says so.
-async fn can_truncate(t: &Trial) -> Result<bool, CaseFailure> {
+pub(super) async fn can_truncate(t: &Trial) -> Result<bool, CaseFailure> {
     if t.log.capabilities().truncate {
         return Ok(true);
     }

@@ -28,6 +28,9 @@ enum Step {
         id: Option<&'static str>,
         event_type: Option<&'static str>,
     },
+    /// Reads the events with these numbers, from 0, at their positions; the number of events there
+    /// are means the position behind the last one.
+    ReadAt(Vec<usize>),
     Head(StreamId),
     Streams(&'static str),
     Resolve(CommitId),
@@ -93,7 +96,7 @@ impl Run {
     }
 
     fn next_step(&mut self, t: &Trial) -> Step {
-        match self.rng.below(20) {
+        match self.rng.below(22) {
             0..6 => Step::Append(self.next_append(t)),
             6..8 => {
                 let count = self.rng.below(5);
@@ -127,7 +130,13 @@ impl Run {
             15 => Step::Streams(self.rng.pick(&PATTERNS).copied().unwrap_or(">")),
             16 => Step::Resolve(commit_id(self.rng.below(self.next_id + 2))),
             17 => Step::Stats,
-            18 => Step::Pass(Duration::from_millis(self.rng.below(1_500))),
+            18 | 19 => {
+                // Now and then one of them is not there.
+                let count = self.model.events().len() as u64 + u64::from(self.rng.one_in(3));
+                let numbers = (0..self.rng.below(8).min(count)).map(|_| self.rng.below(count));
+                Step::ReadAt(numbers.map(|n| usize::try_from(n).unwrap_or(0)).collect())
+            }
+            20 => Step::Pass(Duration::from_millis(self.rng.below(1_500))),
             _ => {
                 if self.rng.one_in(4) {
                     Step::Reopen
@@ -205,6 +214,7 @@ impl Run {
                 id,
                 event_type,
             } => self.read_log(&t, after, limit, id, event_type).await?,
+            Step::ReadAt(numbers) => self.read_at(&t, &numbers).await?,
             Step::Head(stream) => {
                 let head = t.log.head(&t.ctx, &stream).await?;
                 let version = head.map_or(Version::NONE, |head| head.version);
@@ -333,6 +343,31 @@ impl Run {
         equal(&model, &read)?;
         let increasing = read.windows(2).all(|w| w[0].position < w[1].position);
         same("positions increase", &true, &increasing)
+    }
+
+    async fn read_at(&self, t: &Trial, numbers: &[usize]) -> CaseResult {
+        let all = collect(t.log.read_log(&t.ctx, LogQuery::all()).await).await?;
+        let behind = all
+            .last()
+            .map_or(Position::new(1), |last| last.position.next());
+        let position = |number: &usize| all.get(*number).map_or(behind, |event| event.position);
+        let positions: Vec<_> = numbers.iter().map(position).collect();
+        let read = t.log.read_at(&t.ctx, &positions).await;
+        let model: Option<Vec<&ModelEvent>> = numbers
+            .iter()
+            .map(|number| self.model.events().get(*number))
+            .collect();
+        match (model, read) {
+            (Some(model), Ok(read)) => {
+                equal(&model, &read)?;
+                let found: Vec<_> = read.iter().map(|event| event.position).collect();
+                same("positions", &positions, &found)
+            }
+            (None, Err(error)) => same("refusal", &Some(Fault::NotFound), &error.fault()),
+            (model, read) => {
+                Err(format!("read_at: the model says {model:?}, the store says {read:?}").into())
+            }
+        }
     }
 
     async fn streams(&self, t: &Trial, pattern: &str) -> CaseResult {

@@ -12,12 +12,14 @@ use cim_store::{
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::consume_budget;
 
 use crate::error::EngineError;
 use crate::events::examination::Examiner;
 use crate::events::head_cache::HeadCache;
 use crate::events::in_order::append_in_order;
 use crate::events::log_read::{LogRead, Yielding, check_not_given_up};
+use crate::events::read_at::PositionRead;
 use crate::events::record::{KnownHead, find_head, read_head};
 use crate::events::stream_read::StreamRead;
 use crate::events::writer::{AppendRequest, PreparedStream, Request};
@@ -144,20 +146,6 @@ impl EmbeddedLog {
         LogRead::new(Arc::clone(&self.journal), query)
     }
 
-    /// The event at a position.
-    fn read_one(&self, position: Position) -> Result<RecordedEvent, EventLogError> {
-        let Some(before) = position.get().checked_sub(1) else {
-            return Err(positions::no_event(position));
-        };
-        let through = self.truncated_through();
-        if before < through {
-            return Err(positions::given_up(position, Position::new(through + 1)));
-        }
-        let query = LogQuery::all().after(Position::new(before)).limit(1);
-        let found = LogRead::new(Arc::clone(&self.journal), query)?.next();
-        found.unwrap_or_else(|| Err(positions::no_event(position)))
-    }
-
     /// The digest of the events that a truncation takes away.
     async fn archive_digest(
         &self,
@@ -239,7 +227,14 @@ impl EventLog for EmbeddedLog {
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
         self.check(ctx, "the read")?;
         positions::check_count(positions, &CAPABILITIES.limits)?;
-        positions.iter().map(|at| self.read_one(*at)).collect()
+        let mut read = PositionRead::new(self);
+        let mut events = Vec::with_capacity(positions.len());
+        for position in positions {
+            self.check(ctx, "the read")?;
+            events.push(read.event(*position)?);
+            consume_budget().await;
+        }
+        Ok(events)
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

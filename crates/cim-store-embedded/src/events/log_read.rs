@@ -135,6 +135,7 @@ impl LogRead {
 }
 
 /// Where a read begins.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     pub(crate) place: Place,
     /// The position before the first one there.
@@ -164,21 +165,12 @@ pub(crate) fn find_start(
             before: 0,
         });
     };
-    let waypoints = segment.waypoints()?;
-    let near = waypoints
-        .partition_point(|waypoint: &Waypoint| skips(waypoint.sequence, waypoint.stored_at));
-    Ok(
-        match near.checked_sub(1).and_then(|near| waypoints.get(near)) {
-            Some(waypoint) => Start {
-                place: segment.place(waypoint.offset),
-                before: waypoint.sequence - 1,
-            },
-            None => Start {
-                place: segment.place(FIRST_OFFSET),
-                before: segment.header.first_sequence - 1,
-            },
-        },
-    )
+    let skips = |waypoint: &Waypoint| skips(waypoint.sequence, waypoint.stored_at);
+    let (before, offset) = segment.nearest(skips)?;
+    Ok(Start {
+        place: segment.place(offset),
+        before,
+    })
 }
 
 /// The beginning of the segment with the first event after a position.

@@ -9,6 +9,7 @@ pub(crate) mod in_order;
 pub(crate) mod known_streams;
 pub(crate) mod log;
 pub(crate) mod log_read;
+pub(crate) mod read_at;
 pub(crate) mod record;
 pub(crate) mod stream_read;
 pub(crate) mod subscription;

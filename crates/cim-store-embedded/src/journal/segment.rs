@@ -159,6 +159,8 @@ pub(crate) struct Segment {
     map: RwLock<Option<Arc<Mapping>>>,
     /// Waypoints, as long as they don't stand in the file.
     waypoints: Mutex<Vec<Waypoint>>,
+    /// Those that stand in the file, since they were read.
+    table: RwLock<Option<Arc<[Waypoint]>>>,
 }
 
 impl Segment {
@@ -179,6 +181,7 @@ impl Segment {
             footer: OnceLock::new(),
             map: RwLock::new(None),
             waypoints: Mutex::new(Vec::new()),
+            table: RwLock::new(None),
         }
     }
 
@@ -345,9 +348,10 @@ impl Segment {
         }
     }
 
-    /// Gives the mapping back; the next read makes it anew.
+    /// Gives the mapping and the table back; the next read makes them anew.
     pub(crate) fn unmap(&self) {
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Notes that a flush group begins here, unless another one that was noted is near.
@@ -364,15 +368,25 @@ impl Segment {
         }
     }
 
-    /// The waypoints, in order.
-    pub(crate) fn waypoints(&self) -> Result<Vec<Waypoint>, EngineError> {
+    /// Looks at the waypoints, which are in order.
+    pub(crate) fn with_waypoints<T>(
+        &self,
+        look: impl FnOnce(&[Waypoint]) -> T,
+    ) -> Result<T, EngineError> {
         let Some(footer) = self.footer() else {
-            return Ok(self
-                .waypoints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone());
+            let waypoints = self.waypoints.lock();
+            return Ok(look(&waypoints.unwrap_or_else(PoisonError::into_inner)));
         };
+        if let Some(table) = &*self.table.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(look(table));
+        }
+        let table = self.read_table(footer)?;
+        let seen = look(&table);
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(table);
+        Ok(seen)
+    }
+
+    fn read_table(&self, footer: &Footer) -> Result<Arc<[Waypoint]>, EngineError> {
         let mut table = vec![0; footer.waypoints as usize * TABLE_ENTRY_BYTES];
         self.file
             .read_at(&mut table, footer.end)
@@ -388,13 +402,27 @@ impl Segment {
         Ok(entries.collect())
     }
 
+    /// Where to begin: the offset of the last record that is known not to be behind what is looked
+    /// for, and the sequence number before it.
+    pub(crate) fn nearest(
+        &self,
+        is_not_behind: impl Fn(&Waypoint) -> bool,
+    ) -> Result<(u64, u64), EngineError> {
+        let found = self.with_waypoints(|waypoints| {
+            let passed = waypoints.partition_point(is_not_behind);
+            let waypoint = passed.checked_sub(1).and_then(|at| waypoints.get(at));
+            waypoint.map(|waypoint| (waypoint.sequence - 1, waypoint.offset))
+        });
+        Ok(found?.unwrap_or((self.header.first_sequence - 1, FIRST_OFFSET)))
+    }
+
     /// Writes table and footer behind the records, durably. Nothing changes in it after that.
     pub(crate) fn seal(&self, last: LastRecord) -> Result<(), EngineError> {
         if self.footer().is_some() {
             return Ok(());
         }
         let end = self.end();
-        let waypoints = self.waypoints()?;
+        let waypoints = self.with_waypoints(<[Waypoint]>::to_vec)?;
         let mut table = Vec::with_capacity(waypoints.len() * TABLE_ENTRY_BYTES);
         for waypoint in &waypoints {
             table.extend_from_slice(&waypoint.sequence.to_le_bytes());

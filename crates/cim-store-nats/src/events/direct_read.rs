@@ -15,6 +15,8 @@ use crate::session::Session;
 use crate::subjects;
 use crate::wire::{Arrived, decode_event};
 
+use super::log_read::is_event;
+
 /// About as many bytes as one request brings.
 const PAGE_BYTES: usize = 8 << 20;
 
@@ -69,6 +71,71 @@ pub(crate) async fn positions(
         subjects::EVENTS
     );
     read(session, body, budget).await
+}
+
+/// What a replica has at one position.
+#[derive(Debug)]
+pub(crate) enum One {
+    Event(Box<RecordedEvent>),
+    /// A message that is no event.
+    Other,
+    /// Nothing; the replica may be behind.
+    Missing,
+}
+
+/// Reads the message at a position.
+pub(crate) async fn message(
+    session: &Session,
+    position: u64,
+    budget: &Budget,
+) -> Result<One, EventLogError> {
+    let subject = session
+        .api
+        .subject(&format!("DIRECT.GET.{}", session.log_stream()));
+    let mut attempt = 0;
+    loop {
+        let body = format!("{{\"seq\":{position}}}");
+        let limit = budget.next_request();
+        let requests = &session.api.requests;
+        let answer = requests.request(subject.clone(), None, body.into(), limit);
+        let failure = match answer.await {
+            Ok(message) => match one(&message, position) {
+                Ok(one) => return one,
+                Err(failure) => failure,
+            },
+            Err(lost) => lost.into(),
+        };
+        attempt += 1;
+        if !failure.is_temporary() || !budget.pause(attempt).await {
+            return Err(session.report(failure, "reading events"));
+        }
+    }
+}
+
+/// What the answer to a request for one message says.
+fn one(message: &Message, position: u64) -> Result<Result<One, EventLogError>, Failure> {
+    match message.status.map(|status| status.as_u16()) {
+        None => {}
+        Some(direct::NONE) => return Ok(Ok(One::Missing)),
+        Some(code) => {
+            return Err(Failure::Refused(Refusal {
+                code,
+                err_code: 0,
+                description: message.description.clone().unwrap_or_default(),
+            }));
+        }
+    }
+    let Some(arrived) = arrived(message).filter(|arrived| arrived.sequence == position) else {
+        return Err(Failure::Malformed {
+            subject: message.subject.to_string(),
+            reason: "a message without its place, or of another one".to_owned(),
+        });
+    };
+    if !is_event(arrived.subject) {
+        return Ok(Ok(One::Other));
+    }
+    let event = decode_event(arrived, &mut Vec::new());
+    Ok(event.map(|event| One::Event(Box::new(event))))
 }
 
 async fn read(session: &Session, body: String, budget: &Budget) -> Result<Page, EventLogError> {

@@ -8,13 +8,15 @@ use cim_store::{
     Append, Appended, AppendedInOrder, CommitId, Context, Durability, EventFilter, EventLog,
     EventLogError, EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats,
     OrderedAppend, Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange,
-    Truncation,
+    Truncation, positions,
 };
 
 use super::head_cache::HeadCache;
 use super::publish::Publisher;
 use super::unanswered::Unanswered;
-use super::{append, commits, examine, in_order, log_read, stream_read, streams, subscription};
+use super::{
+    append, commits, examine, in_order, log_read, read_at, stream_read, streams, subscription,
+};
 use crate::session::Session;
 
 /// The log of a store on NATS. Clones are the same log.
@@ -62,7 +64,9 @@ impl EventLog for NatsLog {
         ctx: &Context,
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
-        cim_store::positions::by_reading(self, ctx, positions).await
+        let budget = self.shared.session.begin(ctx, "read_at")?;
+        positions::check_count(positions, &self.shared.session.limits)?;
+        read_at::read(&self.shared, positions, &budget).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {

@@ -270,6 +270,11 @@ impl LogRead {
     }
 }
 
+/// Whether what has this subject is an event, or must be one.
+pub(super) fn is_event(subject: &str) -> bool {
+    subject.starts_with("cim.events.")
+}
+
 /// Makes events of messages, checks that they are in order and whole, and keeps what is meant.
 pub(super) struct Reader {
     filter: EventFilter,
@@ -306,9 +311,7 @@ impl Reader {
             return Ok(None);
         }
         self.after = delivered.sequence;
-        if subjects::parse_event(&delivered.message.subject).is_none()
-            && !delivered.message.subject.starts_with("cim.events.")
-        {
+        if !is_event(&delivered.message.subject) {
             return Ok(None); // a mark that says where the end is
         }
         let arrived = Arrived {
