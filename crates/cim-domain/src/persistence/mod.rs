@@ -11,6 +11,7 @@
 //! | [`EventStore`], [`TypedEventStore`] | the same events | reading and appending typed events without an aggregate |
 //! | [`KvRepository`] | the last states | compare-and-set, a short history, expiry |
 //! | [`SimpleRepository`] | the last state | saving and loading, nothing else |
+//! | [`EventIndex`] | where events stand | whole conversations, tags, times, without a scan |
 //! | [`ContentStore`] | blocks, values and bytes by their CIDs | content that is stored once, checked, linked, chained |
 //!
 //! [`LoadVerification`] says when what they read is compared with the chain.
@@ -36,6 +37,7 @@ pub mod content;
 mod decision;
 mod decoding;
 mod error;
+pub mod event_index;
 mod event_store;
 mod history;
 mod metadata;
@@ -55,6 +57,7 @@ pub use content::{ContentStore, IpldSerializer};
 pub use decision::{Draft, ExecutedMany, Participant, Participants};
 pub use decoding::UnknownEvents;
 pub use error::RepositoryError;
+pub use event_index::EventIndex;
 pub use event_store::{
     EventMetadata, EventStore, EventStoreError, InfrastructureError, InfrastructureResult,
     ReadEvents, StoredEvent, TypedEventStore,

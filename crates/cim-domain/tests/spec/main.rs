@@ -21,6 +21,7 @@ mod decoding;
 mod deletion;
 mod derive;
 mod displaced_records;
+mod event_index;
 mod event_store;
 mod loading;
 mod meddled_log;

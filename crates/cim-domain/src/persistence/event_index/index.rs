@@ -1,0 +1,275 @@
+//! The index, as applications see it.
+
+use std::sync::Arc;
+
+use cim_store::{
+    Bucket, BucketSettings, Context, CorrelationId, EventLog, Position, RecordedEvent, Store,
+    StreamId, TimeBasis, TimeRange,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::entry::Sought;
+use super::error::IndexError;
+use super::follower::Follower;
+use super::inner::Inner;
+use super::query::{Answer, IndexQuery, IndexedEvents, by_stored_at, into_stream};
+use super::settings::IndexSettings;
+use super::shelf::Shelf;
+
+/// Leads from a correlation id, a tag or a time to the events of the log, without a scan.
+///
+/// Clones share what is in memory.
+///
+/// ```
+/// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+/// use cim_domain::prelude::*;
+/// use cim_domain::store::{CorrelationId, EventLogExt as _, ExpectedVersion, NewEvent, StreamId};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let store = cim_domain::open("memory:").await?;
+/// let index = EventIndex::open(&*store, IndexSettings::default()).await?;
+///
+/// let conversation = CorrelationId::from_uuid(uuid::Uuid::from_u128(7));
+/// let ctx = Context::new().with_correlation_id(conversation);
+/// for (aggregate, happened) in [("order", "order_placed"), ("invoice", "invoice_sent")] {
+///     let stream = StreamId::new("sales", aggregate, "1")?;
+///     let event = NewEvent::json(happened, &())?;
+///     store.log().append_to(&ctx, &stream, ExpectedVersion::NEW, vec![event]).await?;
+/// }
+///
+/// let events = index.read_by_correlation(&ctx, conversation).await?;
+/// let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+/// assert_eq!(types, ["order_placed", "invoice_sent"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What an answer has
+/// Everything that was acknowledged before it was asked for, in the order of the log, each event
+/// once, commits whole. Events that a truncation gave up are in no answer: an archive holds them.
+///
+/// # Cost
+/// An answer asks the log once for what is new, while entries are looked up in memory and in blocks,
+/// and reads the events it has. On a cluster those are two round trips where the blocks are in
+/// memory, and one more for each level of blocks that is not. Only what is new is read from the log:
+/// the first answer after opening reads what no process wrote yet, and the very first one reads the
+/// whole log, unless [`catch_up`](Self::catch_up) was called before.
+#[derive(Clone, Debug)]
+pub struct EventIndex {
+    inner: Arc<Inner>,
+}
+
+/// How an index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexStatus {
+    /// Events up to here were taken in.
+    pub position: Position,
+    /// Events up to here are written in the bucket; those behind it are in memory.
+    pub written: Position,
+    /// Events up to here are not in it, because the log gave them up.
+    pub begins_after: Position,
+    /// Entries in the bucket.
+    pub entries: u64,
+    /// Entries in memory.
+    pub newest_entries: u64,
+    /// Sorted parts that a look into it touches.
+    pub runs: usize,
+    /// Blocks in the bucket.
+    pub blocks: u64,
+    /// Bytes of blocks in memory.
+    pub cached_bytes: u64,
+    /// How often this process threw away what there was and began anew.
+    pub rebuilt: u64,
+}
+
+impl EventIndex {
+    /// Opens the index of a store, in the bucket that the settings name, and makes it where there is
+    /// none. It reads a little: what stands in the bucket is compared with the log. What there is to
+    /// take in is taken in with the first question, or by [`catch_up`](Self::catch_up).
+    ///
+    /// # Errors
+    /// `InvalidSettings`; `Bucket` and `Log` where they can't be read.
+    pub async fn open(store: &dyn Store, settings: IndexSettings) -> Result<Self, IndexError> {
+        let name = settings.check()?;
+        let ctx = Context::new();
+        let bucket = store.bucket(&ctx, &name, BucketSettings::default()).await?;
+        Self::over(store.log(), bucket, settings).await
+    }
+
+    /// Opens an index over a log in a bucket, which must be used for nothing else and keep its values
+    /// for ever. The name in the settings is not looked at.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn over(
+        log: Arc<dyn EventLog>,
+        bucket: Arc<dyn Bucket>,
+        settings: IndexSettings,
+    ) -> Result<Self, IndexError> {
+        settings.check()?;
+        let shelf = Shelf::new(bucket, settings.cache_bytes);
+        let inner = Arc::new(Inner::new(log, shelf, settings));
+        inner.load(&Context::new()).await?;
+        Ok(Self { inner })
+    }
+
+    /// All events of a conversation, whichever aggregates they are of.
+    ///
+    /// # Errors
+    /// `Log`, `Bucket`.
+    pub async fn read_by_correlation(
+        &self,
+        ctx: &Context,
+        correlation_id: CorrelationId,
+    ) -> Result<Vec<RecordedEvent>, IndexError> {
+        self.read_all(ctx, IndexQuery::correlation(correlation_id))
+            .await
+    }
+
+    /// All events that have a tag.
+    ///
+    /// # Errors
+    /// `InvalidTag` where no event can have it; `Log`, `Bucket`.
+    pub async fn read_by_tag(
+        &self,
+        ctx: &Context,
+        tag: &str,
+    ) -> Result<Vec<RecordedEvent>, IndexError> {
+        self.read_all(ctx, IndexQuery::tag(tag)?).await
+    }
+
+    /// The streams that have an event with a tag, in the order of the first of these events.
+    ///
+    /// # Errors
+    /// As [`read_by_tag`](Self::read_by_tag).
+    pub async fn streams_by_tag(
+        &self,
+        ctx: &Context,
+        tag: &str,
+    ) -> Result<Vec<StreamId>, IndexError> {
+        let mut events = self.read(ctx, IndexQuery::tag(tag)?).await?;
+        let (mut seen, mut streams) = (std::collections::HashSet::new(), Vec::new());
+        while let Some(event) = events.try_next().await? {
+            if seen.insert(event.stream.clone()) {
+                streams.push(event.stream);
+            }
+        }
+        Ok(streams)
+    }
+
+    /// The events from one time, inclusive, to another, exclusive, in the order of the log: by the
+    /// time at which they happened, through the index; by the one at which they were stored, through
+    /// the log, which seeks.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_by_time_range(
+        &self,
+        ctx: &Context,
+        range: TimeRange,
+    ) -> Result<IndexedEvents, IndexError> {
+        self.read(ctx, IndexQuery::time(range)).await
+    }
+
+    /// All events that a query means. For answers that fit into memory.
+    ///
+    /// # Errors
+    /// `Log`, `Bucket`.
+    pub async fn read_all(
+        &self,
+        ctx: &Context,
+        query: IndexQuery,
+    ) -> Result<Vec<RecordedEvent>, IndexError> {
+        if is_by_stored_at(&query).is_some() {
+            return self.read(ctx, query).await?.try_collect().await;
+        }
+        let (mut events, rest) = Answer::begin(Arc::clone(&self.inner), ctx.clone(), query).await?;
+        rest.append_rest(&mut events).await?;
+        self.inner.merge_if_wanted();
+        Ok(events)
+    }
+
+    /// The events that a query means, read page by page as they are asked for. What is stored after
+    /// this call is not among them.
+    ///
+    /// # Errors
+    /// `Log`, `Bucket`; also as the last item of the stream.
+    pub async fn read(
+        &self,
+        ctx: &Context,
+        query: IndexQuery,
+    ) -> Result<IndexedEvents, IndexError> {
+        if let Some(range) = is_by_stored_at(&query) {
+            return by_stored_at(&self.inner, ctx, query, range).await;
+        }
+        let (first, rest) = Answer::begin(Arc::clone(&self.inner), ctx.clone(), query).await?;
+        self.inner.merge_if_wanted();
+        Ok(into_stream(first, rest).boxed())
+    }
+
+    /// Takes in everything that was acknowledged before, and merges what is to be merged. What is
+    /// left in memory is not written; [`persist`](Self::persist) does that.
+    ///
+    /// # Errors
+    /// `Log`, `Bucket`.
+    pub async fn catch_up(&self, ctx: &Context) -> Result<(), IndexError> {
+        self.inner.freshen(ctx).await?;
+        self.inner.merge(ctx).await
+    }
+
+    /// Takes in everything that was acknowledged before, and writes it into the bucket, so that
+    /// whoever opens the index next has to read nothing of it from the log.
+    ///
+    /// # Errors
+    /// `Log`, `Bucket`.
+    pub async fn persist(&self, ctx: &Context) -> Result<(), IndexError> {
+        self.inner.freshen(ctx).await?;
+        self.inner.persist(ctx).await?;
+        self.inner.merge(ctx).await
+    }
+
+    /// Starts a task that takes in events as they are stored, so that questions find nothing new to
+    /// take in. It needs a tokio runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn follow(&self) -> Follower {
+        Follower::begin(Arc::clone(&self.inner))
+    }
+
+    /// How the index is in this process. It asks nobody.
+    pub fn status(&self) -> IndexStatus {
+        let state = self.inner.state();
+        let runs = &state.manifest.runs;
+        IndexStatus {
+            position: state.reached(),
+            written: state.manifest.reached(),
+            begins_after: state.manifest.begins_after,
+            entries: runs.iter().map(|run| run.entries).sum(),
+            newest_entries: state.newest.len() as u64,
+            runs: runs.len(),
+            blocks: runs.iter().map(|run| u64::from(run.blocks)).sum(),
+            cached_bytes: self.inner.shelf.cached_bytes() as u64,
+            rebuilt: self.inner.rebuilt(),
+        }
+    }
+
+    /// How far the log's end is ahead of what was taken in, in positions. On NATS this takes the
+    /// longer the more streams there are.
+    ///
+    /// # Errors
+    /// `Log`.
+    pub async fn lag(&self, ctx: &Context) -> Result<u64, IndexError> {
+        let last = self.inner.log.stats(ctx).await?.last;
+        Ok(last.get().saturating_sub(self.status().position.get()))
+    }
+}
+
+fn is_by_stored_at(query: &IndexQuery) -> Option<TimeRange> {
+    match &query.sought {
+        Sought::Time(range) if range.basis == TimeBasis::StoredAt => Some(*range),
+        _ => None,
+    }
+}

@@ -1,0 +1,362 @@
+//! Questions to an index, and their answers.
+
+use std::sync::Arc;
+
+use cim_store::{
+    Context, CorrelationId, EventFilter, EventLogError, Fault as PortFault, LogQuery, Position,
+    RecordedEvent, Revision, TimeBasis, TimeRange,
+};
+use futures_core::stream::BoxStream;
+use futures_util::future::{join, try_join_all};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::entry::{Sought, Span};
+use super::error::{Fault, IndexError};
+use super::inner::Inner;
+use super::run;
+use crate::persistence::Tags;
+
+/// Events in the order of the log, or the error that ends them. Nothing follows an error.
+pub type IndexedEvents = BoxStream<'static, Result<RecordedEvent, IndexError>>;
+
+/// Which events are asked for.
+///
+/// ```
+/// use cim_domain::persistence::event_index::IndexQuery;
+/// use cim_domain::store::{EventFilter, Position};
+///
+/// let orders = EventFilter::all().matching("cim.events.sales.order.>".parse()?);
+/// let query = IndexQuery::tag("urgent")?.matching(orders).after(Position::new(70)).limit(20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexQuery {
+    pub(super) sought: Sought,
+    tags: Tags,
+    filter: EventFilter,
+    after: Position,
+    limit: Option<u64>,
+}
+
+impl IndexQuery {
+    fn new(sought: Sought) -> Self {
+        Self {
+            sought,
+            tags: Tags::NONE,
+            filter: EventFilter::all(),
+            after: Position::NONE,
+            limit: None,
+        }
+    }
+
+    /// The events of a conversation.
+    pub fn correlation(id: CorrelationId) -> Self {
+        Self::new(Sought::Correlation(id))
+    }
+
+    /// The events that have this tag.
+    ///
+    /// # Errors
+    /// `InvalidTag` where no event can have it.
+    pub fn tag(tag: &str) -> Result<Self, IndexError> {
+        Tags::new([tag])?;
+        Ok(Self::new(Sought::Tag(tag.to_owned())))
+    }
+
+    /// The events from this time. By [`TimeBasis::StoredAt`] the log itself is asked, which seeks.
+    pub fn time(range: TimeRange) -> Self {
+        Self::new(Sought::Time(range))
+    }
+
+    /// Of these only events that have all of these tags, too.
+    #[must_use]
+    pub fn tagged(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// Of these only events that the filter means. Others are read and passed over.
+    #[must_use]
+    pub fn matching(mut self, filter: EventFilter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Of these only events after this position: the last one of the page before.
+    #[must_use]
+    pub fn after(mut self, position: Position) -> Self {
+        self.after = position;
+        self
+    }
+
+    /// At most so many events.
+    #[must_use]
+    pub fn limit(mut self, events: u64) -> Self {
+        self.limit = Some(events);
+        self
+    }
+
+    fn means(&self, event: &RecordedEvent, scratch: &mut String) -> bool {
+        let has_tags = self.tags.is_empty() || {
+            let own = Tags::of(event);
+            self.tags.iter().all(|tag| own.contains(tag))
+        };
+        has_tags && self.filter.matches(event, scratch)
+    }
+}
+
+/// An answer that is on its way.
+pub(super) struct Answer {
+    inner: Arc<Inner>,
+    ctx: Context,
+    query: IndexQuery,
+    /// Everything up to here was answered.
+    after: Position,
+    /// The index answers up to here; what came later is no part of the answer.
+    through: Position,
+    left: u64,
+    scratch: String,
+}
+
+/// Events of which all are meant by the entries that led to them, and how far they answer.
+struct Page {
+    events: Vec<RecordedEvent>,
+    answered: Position,
+}
+
+impl Answer {
+    /// Begins an answer that has everything that was acknowledged before, and hands out its
+    /// beginning.
+    pub(super) async fn begin(
+        inner: Arc<Inner>,
+        ctx: Context,
+        query: IndexQuery,
+    ) -> Result<(Vec<RecordedEvent>, Self), IndexError> {
+        let after = query.after;
+        let mut answer = Self {
+            ctx,
+            after,
+            through: Position::NONE,
+            left: query.limit.unwrap_or(u64::MAX),
+            scratch: String::new(),
+            query,
+            inner,
+        };
+        // What is known is looked up while the log says what is new.
+        let (known, seen) = {
+            let state = answer.inner.state();
+            (state.reached(), state.revision)
+        };
+        let (fresh, page) =
+            join(answer.inner.freshen(&answer.ctx), answer.page(after, known)).await;
+        fresh?;
+        answer.through = answer.inner.state().reached();
+        let first = match page {
+            Ok(page) => answer.accept(page),
+            Err(fault) => {
+                answer.recover(fault, seen, 0).await?;
+                Vec::new()
+            }
+        };
+        Ok((first, answer))
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == 0 || self.after >= self.through
+    }
+
+    /// The rest, page by page.
+    pub(super) async fn next_page(
+        mut self,
+    ) -> Result<Option<(Vec<RecordedEvent>, Self)>, IndexError> {
+        while !self.is_done() {
+            let events = self.more().await?;
+            if !events.is_empty() {
+                return Ok(Some((events, self)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All of the rest.
+    pub(super) async fn append_rest(
+        mut self,
+        events: &mut Vec<RecordedEvent>,
+    ) -> Result<(), IndexError> {
+        while !self.is_done() {
+            events.extend(self.more().await?);
+        }
+        Ok(())
+    }
+
+    async fn more(&mut self) -> Result<Vec<RecordedEvent>, IndexError> {
+        let mut tries = 0;
+        loop {
+            let seen = self.inner.state().revision;
+            match self.page(self.after, self.through).await {
+                Ok(page) => return Ok(self.accept(page)),
+                Err(fault) => self.recover(fault, seen, tries).await?,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn recover(
+        &mut self,
+        fault: Fault,
+        seen: Revision,
+        tries: u32,
+    ) -> Result<(), IndexError> {
+        self.inner.recover(&self.ctx, fault, seen, tries).await?;
+        self.inner.freshen(&self.ctx).await
+    }
+
+    /// Takes a page into the answer.
+    fn accept(&mut self, page: Page) -> Vec<RecordedEvent> {
+        self.after = self.after.max(page.answered);
+        let mut events = page.events;
+        events.retain(|event| {
+            let meant = self.left > 0 && self.query.means(event, &mut self.scratch);
+            self.left -= u64::from(meant);
+            meant
+        });
+        events
+    }
+
+    /// The first events that are meant, after a position and up to another.
+    async fn page(&self, mut after: Position, through: Position) -> Result<Page, Fault> {
+        let (inner, ctx) = (&self.inner, &self.ctx);
+        let limit = inner.settings.page_events;
+        loop {
+            let sought = &self.query.sought;
+            let positions = match sought.span(after, through) {
+                Some(span) => positions(inner, ctx, span, limit).await?,
+                None => Vec::new(),
+            };
+            let answered = match positions.last() {
+                Some(last) if positions.len() >= limit => *last,
+                _ => through,
+            };
+            let mut events = match inner.log.read_at(ctx, &positions).await {
+                Ok(events) => events,
+                Err(error) => {
+                    after = check_truncated(inner, ctx, error, &positions).await?;
+                    continue;
+                }
+            };
+            check(sought, &positions, &mut events)?;
+            return Ok(Page { events, answered });
+        }
+    }
+}
+
+/// The smallest positions that are meant, at most `limit`.
+async fn positions(
+    inner: &Inner,
+    ctx: &Context,
+    span: Span,
+    limit: usize,
+) -> Result<Vec<Position>, Fault> {
+    let (manifest, mut found) = {
+        let state = inner.state();
+        if state.reached().get() < span.through {
+            return Err(Fault::Damaged("the index was begun anew meanwhile"));
+        }
+        let newest = state.newest.positions(&span, limit);
+        (Arc::clone(&state.manifest), newest)
+    };
+    let lookups = manifest.runs.iter().map(|run| {
+        let shelf = Arc::clone(&inner.shelf);
+        run::positions(shelf, ctx, *run, span, limit)
+    });
+    for positions in try_join_all(lookups).await? {
+        found.extend(positions);
+    }
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(limit);
+    Ok(found.into_iter().map(Position::new).collect())
+}
+
+/// Positions of which one has no event: where a truncation gave them up, says after which one there
+/// is something to look for.
+async fn check_truncated(
+    inner: &Inner,
+    ctx: &Context,
+    error: EventLogError,
+    positions: &[Position],
+) -> Result<Position, Fault> {
+    if error.fault() != Some(PortFault::NotFound) {
+        return Err(error.into());
+    }
+    let truncated = inner.truncated_through(ctx).await?;
+    if positions.first().is_some_and(|first| *first <= truncated) {
+        return Ok(truncated);
+    }
+    Err(Fault::Damaged("the index leads to where no event is"))
+}
+
+/// Checks that every event is the one that was led to, and is one of those that were sought.
+fn check(
+    sought: &Sought,
+    positions: &[Position],
+    events: &mut Vec<RecordedEvent>,
+) -> Result<(), Fault> {
+    let led_to = events.iter().map(|event| event.position);
+    if !led_to.eq(positions.iter().copied()) {
+        let message = "the log gave other events than those at the positions asked for";
+        return Err(EventLogError::integrity(message).into());
+    }
+    if matches!(sought, Sought::Tag(_)) {
+        // Two tags may have the same key, as unlikely as that is.
+        events.retain(|event| sought.is(event));
+        return Ok(());
+    }
+    if !events.iter().all(|event| sought.is(event)) {
+        return Err(Fault::Damaged(
+            "the index leads to an event that is not meant",
+        ));
+    }
+    Ok(())
+}
+
+/// Answers a question of which the log itself knows where to begin.
+pub(super) async fn by_stored_at(
+    inner: &Inner,
+    ctx: &Context,
+    query: IndexQuery,
+    range: TimeRange,
+) -> Result<IndexedEvents, IndexError> {
+    let narrower = query.filter.time;
+    let filter = EventFilter {
+        time: Some(range),
+        ..query.filter.clone()
+    };
+    let truncated = inner.truncated_through(ctx).await?;
+    let read = LogQuery::all()
+        .filter(filter)
+        .after(query.after.max(truncated));
+    let events = inner.log.read_log(ctx, read).await?;
+    let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let is_meant = move |event: &RecordedEvent| {
+        let in_time = narrower.is_none_or(|range| match range.basis {
+            TimeBasis::Time => range.contains(event.time),
+            TimeBasis::StoredAt => range.contains(event.stored_at),
+        });
+        let own = Tags::of(event);
+        in_time && query.tags.iter().all(|tag| own.contains(tag))
+    };
+    Ok(events
+        .map_err(IndexError::from)
+        .try_filter(move |event| std::future::ready(is_meant(event)))
+        .take(limit)
+        .boxed())
+}
+
+/// Makes a stream of the beginning of an answer and its rest.
+pub(super) fn into_stream(first: Vec<RecordedEvent>, rest: Answer) -> IndexedEvents {
+    let rest = stream::try_unfold(rest, Answer::next_page)
+        .map_ok(|page| stream::iter(page).map(Ok))
+        .try_flatten();
+    stream::iter(first).map(Ok).chain(rest).boxed()
+}

@@ -1,0 +1,205 @@
+//! Takes in what the log has and the index has not, and writes it into the bucket when it is much.
+
+use std::sync::atomic::Ordering;
+
+use cim_store::{Context, Fault as PortFault, LogQuery, RecordedEvent};
+use futures_util::TryStreamExt as _;
+
+use super::error::{Fault, IndexError};
+use super::inner::Inner;
+use super::manifest::{Anchor, RunInfo};
+use super::newest::Batch;
+use super::run::RunWriter;
+
+/// While a long log is taken in, up to so many times as many entries are kept in memory: fewer
+/// runs have to be merged then.
+const LARGEST_STEP: usize = 8;
+
+impl Inner {
+    /// Takes in everything that was acknowledged before this was called.
+    ///
+    /// Of those who wait at the same time one does it for all: whoever comes while somebody is at
+    /// it waits for the next one to begin, because the present one may have looked at the log's end
+    /// already.
+    pub(super) async fn freshen(&self, ctx: &Context) -> Result<(), IndexError> {
+        let needed = self.begun.load(Ordering::SeqCst) + 1;
+        let _taking = self.taking.lock().await;
+        if self.done.load(Ordering::SeqCst) >= needed {
+            return Ok(());
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut tries = 0;
+        loop {
+            let seen = self.state().revision;
+            match self.take(ctx).await {
+                Ok(()) => {
+                    self.done.store(number, Ordering::SeqCst);
+                    return Ok(());
+                }
+                Err(fault) => self.recover(ctx, fault, seen, tries).await?,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn take(&self, ctx: &Context) -> Result<(), Fault> {
+        let mut step = 1;
+        'from_where_it_is: loop {
+            let (after, epoch) = {
+                let state = self.state();
+                (state.reached(), state.epoch)
+            };
+            let query = LogQuery::all().after(after);
+            let mut events = match self.log.read_log(ctx, query).await {
+                Err(error) if error.fault() == Some(PortFault::NotFound) => {
+                    if self.truncated_through(ctx).await? > after {
+                        return Err(Fault::Damaged("the log was truncated beyond the index"));
+                    }
+                    return Err(error.into());
+                }
+                events => events?,
+            };
+            let mut taken = Taken::default();
+            while let Some(event) = events.try_next().await? {
+                taken.add(&event);
+                let room = self.settings.newest_entries * step;
+                if taken.batch.len() < room || event.commit_index + 1 < event.commit_count {
+                    continue;
+                }
+                if !self.absorb(&mut taken, epoch) {
+                    continue 'from_where_it_is;
+                }
+                self.write_newest(ctx).await?;
+                step = (step * 2).min(LARGEST_STEP);
+                let state = self.state();
+                if state.epoch != epoch || state.reached() != event.position {
+                    drop(state);
+                    continue 'from_where_it_is; // it stands on what another process wrote
+                }
+            }
+            if !self.absorb(&mut taken, epoch) {
+                continue;
+            }
+            if self.is_full() {
+                self.write_newest(ctx).await?;
+            }
+            // Where the index was begun anew meanwhile everything has to be taken in once more.
+            if self.state().epoch == epoch {
+                return Ok(());
+            }
+        }
+    }
+
+    fn absorb(&self, taken: &mut Taken, epoch: u64) -> bool {
+        let batch = std::mem::take(&mut taken.batch);
+        match taken.last.take() {
+            Some(last) => self.state().absorb(batch, last, epoch),
+            None => true,
+        }
+    }
+
+    /// Takes in events that a subscription brought, the first of which follows what was taken in in
+    /// this epoch. `false`: the subscription has to begin anew.
+    pub(super) async fn take_delivered(
+        &self,
+        ctx: &Context,
+        events: &[RecordedEvent],
+        epoch: u64,
+    ) -> Result<bool, IndexError> {
+        let _taking = self.taking.lock().await;
+        let mut taken = Taken::default();
+        {
+            let mut state = self.state();
+            if state.epoch != epoch {
+                return Ok(false);
+            }
+            // Somebody who asked may have taken in some of them.
+            let reached = state.reached();
+            for event in events.iter().filter(|event| event.position > reached) {
+                taken.add(event);
+            }
+            if let Some(last) = taken.last {
+                state.absorb(taken.batch, last, epoch);
+            }
+        }
+        if self.is_full() {
+            self.write_newest(ctx).await?;
+        }
+        Ok(true)
+    }
+
+    fn is_full(&self) -> bool {
+        self.state().newest.len() >= self.settings.newest_entries
+    }
+
+    /// Writes what is in memory into the bucket, for other processes and for the next start.
+    pub(super) async fn persist(&self, ctx: &Context) -> Result<(), IndexError> {
+        let _taking = self.taking.lock().await;
+        self.write_newest(ctx).await
+    }
+
+    /// Writes the newest entries as a run. Where another process was first it is stood on what that
+    /// one wrote. Needs [`taking`](Self::taking).
+    async fn write_newest(&self, ctx: &Context) -> Result<(), IndexError> {
+        let (base, tables, anchor) = {
+            let mut state = self.state();
+            let base = (state.manifest.reached(), state.manifest.begins_after);
+            (base, state.newest.sorted(), state.taken)
+        };
+        if tables.iter().all(|table| table.is_empty()) {
+            return Ok(());
+        }
+        let id = self.ids.next_uuid();
+        self.shelf.mark_loose(ctx, &[id]).await?;
+        let mut writer = RunWriter::new(&self.shelf, ctx, id, self.settings.block_bytes);
+        for entry in tables.iter().flat_map(|table| table.iter()) {
+            if writer.push(entry) {
+                writer.store().await?;
+            }
+        }
+        let Some(run) = writer.finish().await? else {
+            return Ok(());
+        };
+        let published = self
+            .publish(ctx, |manifest| {
+                let joins = (manifest.reached(), manifest.begins_after) == base;
+                joins.then(|| {
+                    let mut next = manifest.clone();
+                    next.anchor = anchor;
+                    next.runs.push(run);
+                    next
+                })
+            })
+            .await?;
+        if published {
+            self.merge_wanted.store(true, Ordering::Relaxed);
+            // Its own mark says what time it is, and goes last.
+            self.shelf.clean(ctx, id).await?;
+            self.shelf.unmark(ctx, id).await?;
+        } else {
+            self.give_up(ctx, &run).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn give_up(&self, ctx: &Context, run: &RunInfo) -> Result<(), IndexError> {
+        Ok(self.shelf.give_up_run(ctx, run).await?)
+    }
+}
+
+/// What was read of the log and is not absorbed yet.
+#[derive(Debug, Default)]
+struct Taken {
+    batch: Batch,
+    last: Option<Anchor>,
+}
+
+impl Taken {
+    fn add(&mut self, event: &RecordedEvent) {
+        self.batch.add(event);
+        self.last = Some(Anchor {
+            position: event.position,
+            cid: event.cid,
+        });
+    }
+}
