@@ -7,8 +7,9 @@ use std::sync::Arc;
 use cim_store::{Context, EventLog, StreamRange, Version};
 
 use super::{
-    AggregateMetadata, DeleteOptions, Executed, LoadOptions, Loaded, Repository, RepositoryError,
-    SaveOptions, Saved, StoredEvent,
+    AggregateMetadata, AggregatePage, AggregateQuery, DeleteOptions, Executed, ExecutedMany,
+    LoadOptions, Loaded, Participant, Participants, Repository, RepositoryError, SaveOptions,
+    Saved, StoredEvent,
 };
 use crate::{Aggregate, Entity};
 
@@ -120,24 +121,7 @@ impl<A: Aggregate> AggregateRepository<A> {
         options: LoadOptions,
     ) -> Result<(A, AggregateMetadata), RepositoryError<A::Error>> {
         let loaded = self.repository.load_with(&self.ctx, id, options).await?;
-        let Loaded {
-            state,
-            version,
-            head,
-            stored_at,
-            events,
-            skipped,
-            unknown,
-        } = loaded;
-        let metadata = AggregateMetadata {
-            last_modified: Some(stored_at),
-            head: Some(head),
-            events,
-            skipped,
-            unknown,
-            ..described::<A>(id, version)
-        };
-        Ok((state, metadata))
+        Ok(describe_loaded(id.to_string(), loaded))
     }
 
     /// Loads an aggregate as it was at a version.
@@ -178,6 +162,48 @@ impl<A: Aggregate> AggregateRepository<A> {
         Ok(events.into_iter().map(StoredEvent::from).collect())
     }
 
+    /// Finds aggregates by their events and loads them as they are now, a page at a time, as
+    /// [`Repository::query`] does.
+    ///
+    /// # Errors
+    /// As [`Repository::query`].
+    pub async fn query(
+        &self,
+        query: &AggregateQuery,
+    ) -> Result<AggregatePage<(A, AggregateMetadata)>, RepositoryError<A::Error>> {
+        let page = self.repository.query(&self.ctx, query).await?;
+        let described =
+            |loaded: Loaded<A>| describe_loaded(loaded.head.stream.decoded_id(), loaded);
+        Ok(AggregatePage {
+            items: page.items.into_iter().map(described).collect(),
+            next: page.next,
+        })
+    }
+
+    /// An aggregate that takes part in a decision over several.
+    pub fn participant(&self, id: &<A as Aggregate>::Id) -> Participant<A> {
+        self.repository.participant(id)
+    }
+
+    /// Decides over several aggregates, as [`Repository::execute_many`] does.
+    ///
+    /// # Errors
+    /// As [`Repository::execute_many`].
+    pub async fn execute_many<P, T, E>(
+        &self,
+        participants: P,
+        decide: impl Fn(P::Drafts<'_>) -> Result<T, E> + Send + Sync,
+    ) -> Result<ExecutedMany<T>, RepositoryError<E>>
+    where
+        P: Participants,
+        T: Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        self.repository
+            .execute_many(&self.ctx, participants, decide)
+            .await
+    }
+
     /// Executes a command, as [`Repository::execute`] does.
     ///
     /// # Errors
@@ -207,13 +233,25 @@ fn describe_saved<A: Aggregate>(id: &<A as Aggregate>::Id, saved: Saved) -> Aggr
     AggregateMetadata {
         last_modified: head.is_some().then_some(saved.appended.stored_at).flatten(),
         head,
-        ..described::<A>(id, saved.version)
+        ..described::<A>(id.to_string(), saved.version)
     }
 }
 
-fn described<A: Aggregate>(id: &<A as Aggregate>::Id, version: Version) -> AggregateMetadata {
+fn describe_loaded<A: Aggregate>(id: String, loaded: Loaded<A>) -> (A, AggregateMetadata) {
+    let metadata = AggregateMetadata {
+        last_modified: Some(loaded.stored_at),
+        head: Some(loaded.head),
+        events: loaded.events,
+        skipped: loaded.skipped,
+        unknown: loaded.unknown,
+        ..described::<A>(id, loaded.version)
+    };
+    (loaded.state, metadata)
+}
+
+fn described<A: Aggregate>(aggregate_id: String, version: Version) -> AggregateMetadata {
     AggregateMetadata {
-        aggregate_id: id.to_string(),
+        aggregate_id,
         aggregate_type: A::TYPE.to_owned(),
         version,
         last_modified: None,

@@ -8,6 +8,7 @@ use cim_store::{
 };
 
 use super::TagsError;
+use super::event_index::IndexError;
 use crate::{DecodeError, EncodeError};
 
 /// What goes wrong in a [`Repository`](super::Repository); `E` is the aggregate's own error.
@@ -19,10 +20,11 @@ use crate::{DecodeError, EncodeError};
 /// | `NotFound`, `VersionNotFound` | there is nothing under this id |
 /// | `Deleted` | it is gone; ask for a version before, or create it anew |
 /// | `TooManyEvents` | allow more, or have snapshots |
-/// | `InvalidId`, `InvalidTags`, `Encode` | correct what was given |
+/// | `InvalidId`, `InvalidQuery`, `InvalidTags`, `Encode` | correct what was given |
 /// | `Decode` | add what the event type lacks, or run the newer program |
 /// | `Integrity` | stop; run `cim verify`; restore the stream |
 /// | `Unknown` | append the same commit id again, or ask [`resolve`](cim_store::EventLog::resolve) |
+/// | `Index` | ask without it, or see what its bucket says |
 /// | `Store` | see [its kind](EventLogError::kind) |
 ///
 /// ```
@@ -143,9 +145,25 @@ where
         /// What was heard last.
         source: EventLogError,
     },
+    /// The query can't be asked: the aggregate's context or type makes no subject.
+    #[error("the query can't be asked")]
+    InvalidQuery(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The index that a query asked failed.
+    #[error("the index could not do it")]
+    Index(#[source] IndexError),
     /// The event log failed or refused.
     #[error("the event log could not do it")]
     Store(#[source] EventLogError),
+}
+
+impl<E: std::error::Error + 'static> From<IndexError> for RepositoryError<E> {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Log(error) => error.into(),
+            IndexError::InvalidTag(error) => error.into(),
+            error => Self::Index(error),
+        }
+    }
 }
 
 impl<E: std::error::Error + 'static> RepositoryError<E> {

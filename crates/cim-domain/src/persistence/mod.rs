@@ -70,7 +70,8 @@ pub use nats::{
     NatsRepositoryConfig, NatsSimpleRepository,
 };
 pub use repository::{
-    DeleteOptions, Executed, LoadOptions, Loaded, Recreation, Repository, SaveOptions, Saved,
+    AggregatePage, AggregateQuery, DeleteOptions, Executed, LoadOptions, Loaded, Recreation,
+    Repository, SaveOptions, Saved,
 };
 pub use retry::RetryPolicy;
 pub use state::{KvRepository, KvRepositoryBuilder, SavedState, SimpleRepository, StateError};

@@ -26,6 +26,7 @@ mod event_store;
 mod loading;
 mod meddled_log;
 mod opening;
+mod queries;
 mod repository;
 mod retries;
 mod rewritten_store;

@@ -93,7 +93,15 @@ impl<A: Aggregate> Repository<A> {
         id: &A::Id,
         options: LoadOptions,
     ) -> Result<Loaded<A>, RepositoryError<A::Error>> {
-        let stream = Self::stream(id)?;
+        self.load_stream(ctx, Self::stream(id)?, options).await
+    }
+
+    pub(super) async fn load_stream(
+        &self,
+        ctx: &Context,
+        stream: StreamId,
+        options: LoadOptions,
+    ) -> Result<Loaded<A>, RepositoryError<A::Error>> {
         if options.version == Some(Version::NONE) {
             return Err(self.never_at_version_none(ctx, stream).await?);
         }

@@ -3,6 +3,7 @@
 mod execute;
 mod load;
 mod options;
+mod query;
 mod save;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use cim_store::{Clock, EventLog, IdGenerator, StreamId};
 
 use super::append::Writer;
 use super::checked_loads::Verifier;
+use super::event_index::EventIndex;
 use super::replay::Replay;
 use super::{LoadVerification, RepositoryError, RetryPolicy, UnknownEvents};
 use crate::Aggregate;
@@ -20,6 +22,7 @@ use crate::Aggregate;
 pub use execute::Executed;
 pub use load::Loaded;
 pub use options::{DeleteOptions, LoadOptions, Recreation, SaveOptions};
+pub use query::{AggregatePage, AggregateQuery};
 pub use save::Saved;
 
 /// Executes commands on aggregates of one type and loads them from their events.
@@ -71,6 +74,7 @@ pub struct Repository<A> {
     verifier: Verifier,
     recreation: Recreation,
     unknown_events: UnknownEvents,
+    index: Option<EventIndex>,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -82,6 +86,7 @@ impl<A: Aggregate> Repository<A> {
             verifier: Verifier::default(),
             recreation: Recreation::default(),
             unknown_events: UnknownEvents::default(),
+            index: None,
             aggregate: PhantomData,
         }
     }
@@ -172,6 +177,7 @@ impl<A> Clone for Repository<A> {
             verifier: self.verifier.clone(),
             recreation: self.recreation,
             unknown_events: self.unknown_events,
+            index: self.index.clone(),
             aggregate: PhantomData,
         }
     }
