@@ -83,6 +83,13 @@ pub trait Aggregate: Default + Send + Sync + 'static {
     /// part of the stream's name, escaped where needed; two ids that differ have different texts.
     type Id: fmt::Display + Send + Sync + 'static;
 
+    /// What counts the shapes of its state in [snapshots](crate::persistence::snapshot), from 1.
+    ///
+    /// Raise it when the state's shape changes in a way that serde does not bridge, and when
+    /// [`apply`](Self::apply), or an upcast, makes something else of the same events: snapshots of
+    /// other versions are then ignored, and the events are read instead.
+    const SNAPSHOT_VERSION: u32 = 1;
+
     /// Its events.
     type Event: DomainEvent;
 

@@ -46,10 +46,12 @@ pub mod nats;
 mod replay;
 mod repository;
 mod retry;
+pub mod snapshot;
 mod state;
 mod tags;
 mod tombstone;
 pub mod verification;
+mod write_behind;
 
 pub use aggregate_repository::AggregateRepository;
 pub use checked_loads::LoadVerification;
@@ -74,6 +76,7 @@ pub use repository::{
     Repository, SaveOptions, Saved,
 };
 pub use retry::RetryPolicy;
+pub use snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore};
 pub use state::{KvRepository, KvRepositoryBuilder, SavedState, SimpleRepository, StateError};
 pub use tags::{Tags, TagsError};
 pub use tombstone::TOMBSTONE;

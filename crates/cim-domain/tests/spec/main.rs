@@ -32,6 +32,7 @@ mod retries;
 mod rewritten_store;
 mod round_trips;
 mod scripted_log;
+mod snapshots;
 mod states;
 mod stored;
 mod stores;

@@ -1,0 +1,159 @@
+//! What became of snapshots: counted, so that operators see whether they are worth their bytes.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a snapshot that is there was not used. The events were read instead, and the next snapshot
+/// takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IgnoredSnapshot {
+    /// Its bytes are not those that were written.
+    Damaged,
+    /// It is in a format that this program does not know.
+    OtherFormat,
+    /// It was taken with another [`SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
+    OtherSchema,
+    /// It is of another aggregate than its key says.
+    OtherAggregate,
+    /// Its state can't be read: another codec, or another shape without another
+    /// [`SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
+    Unreadable,
+    /// It is at a version that the log does not have.
+    AheadOfLog,
+    /// The log has another event at its version.
+    OtherHistory,
+}
+
+impl IgnoredSnapshot {
+    const ALL: [Self; 7] = [
+        Self::Damaged,
+        Self::OtherFormat,
+        Self::OtherSchema,
+        Self::OtherAggregate,
+        Self::Unreadable,
+        Self::AheadOfLog,
+        Self::OtherHistory,
+    ];
+}
+
+impl fmt::Display for IgnoredSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "it is damaged",
+            Self::OtherFormat => "its format is not known",
+            Self::OtherSchema => "it was taken with another snapshot version",
+            Self::OtherAggregate => "it is of another aggregate",
+            Self::Unreadable => "its state can't be read",
+            Self::AheadOfLog => "it is ahead of the log",
+            Self::OtherHistory => "the log has another history",
+        })
+    }
+}
+
+/// What became of snapshots since the [`SnapshotStore`](super::SnapshotStore) was opened; clones
+/// count together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotStats {
+    /// Were written.
+    pub written: u64,
+    /// Were not written, because one of the same or a later version was there or was waiting.
+    pub superseded: u64,
+    /// Were not written, because too many were waiting to be.
+    pub skipped_busy: u64,
+    /// Were not written, because they are larger than a value of a bucket.
+    pub too_large: u64,
+    /// Were not written, because the aggregate's state can't be encoded.
+    pub not_encodable: u64,
+    /// Were not written, or perhaps were, because something failed: the bucket, the log, a panic in
+    /// the application's own encoding, the end of the runtime.
+    pub failed: u64,
+    /// Loads that began with a snapshot.
+    pub loads_with: u64,
+    /// Loads that found none that they could use.
+    pub loads_without: u64,
+    /// Loads that could not ask for one, because the bucket failed. They read all events.
+    pub unavailable: u64,
+    ignored: [u64; IgnoredSnapshot::ALL.len()],
+}
+
+impl SnapshotStats {
+    /// How many were ignored for this reason.
+    pub fn ignored(&self, reason: IgnoredSnapshot) -> u64 {
+        self.ignored[reason as usize]
+    }
+
+    /// How many were ignored for each reason.
+    pub fn ignored_by_reason(&self) -> impl Iterator<Item = (IgnoredSnapshot, u64)> + '_ {
+        IgnoredSnapshot::ALL
+            .into_iter()
+            .map(|reason| (reason, self.ignored(reason)))
+    }
+
+    /// How many were ignored.
+    pub fn ignored_in_all(&self) -> u64 {
+        self.ignored.iter().sum()
+    }
+}
+
+/// The numbers of [`SnapshotStats`] while they are counted.
+#[derive(Debug, Default)]
+pub(in crate::persistence) struct Counters {
+    pub(in crate::persistence) written: AtomicU64,
+    pub(in crate::persistence) superseded: AtomicU64,
+    pub(in crate::persistence) skipped_busy: AtomicU64,
+    pub(in crate::persistence) too_large: AtomicU64,
+    pub(in crate::persistence) not_encodable: AtomicU64,
+    pub(in crate::persistence) failed: AtomicU64,
+    pub(in crate::persistence) loads_with: AtomicU64,
+    pub(in crate::persistence) loads_without: AtomicU64,
+    pub(in crate::persistence) unavailable: AtomicU64,
+    ignored: [AtomicU64; IgnoredSnapshot::ALL.len()],
+}
+
+/// Counts one.
+pub(in crate::persistence) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(in crate::persistence) fn ignored(&self, reason: IgnoredSnapshot) {
+        count(&self.ignored[reason as usize]);
+    }
+
+    pub(super) fn stats(&self) -> SnapshotStats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SnapshotStats {
+            written: of(&self.written),
+            superseded: of(&self.superseded),
+            skipped_busy: of(&self.skipped_busy),
+            too_large: of(&self.too_large),
+            not_encodable: of(&self.not_encodable),
+            failed: of(&self.failed),
+            loads_with: of(&self.loads_with),
+            loads_without: of(&self.loads_without),
+            unavailable: of(&self.unavailable),
+            ignored: std::array::from_fn(|reason| of(&self.ignored[reason])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_counted_by_itself() {
+        let counters = Counters::default();
+        for (times, reason) in IgnoredSnapshot::ALL.into_iter().enumerate() {
+            (0..=times).for_each(|_| counters.ignored(reason));
+        }
+        let stats = counters.stats();
+        let counts: Vec<_> = stats.ignored_by_reason().collect();
+        for (times, reason) in IgnoredSnapshot::ALL.into_iter().enumerate() {
+            assert_eq!(counts[times], (reason, times as u64 + 1));
+        }
+        assert_eq!(stats.ignored_in_all(), 28);
+    }
+}
