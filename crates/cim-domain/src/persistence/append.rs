@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytestring::ByteString;
 use cim_store::{
     Append, Appended, Clock, CommitId, ContentType, Context, EventLog, EventLogError,
-    EventLogErrorKind, EventLogExt as _, EventType, ExpectedVersion, Fault, IdGenerator, Metadata,
-    NewEvent, SchemaVersion, StreamId, SystemClock, SystemIds, Version, staging,
+    EventLogErrorKind, EventLogExt as _, EventType, ExpectedVersion, Fault, Head, IdGenerator,
+    Metadata, NewEvent, SchemaVersion, StreamId, SystemClock, SystemIds, Version, staging,
 };
 
 use super::error::{EncodingFault, WriteFault};
@@ -156,17 +156,24 @@ impl Writer {
     }
 }
 
+/// The head that a commit brought the stream to.
+pub(super) fn new_head<'a>(
+    appended: &'a Appended,
+    stream: &StreamId,
+) -> Result<&'a Head, EventLogError> {
+    appended.head(stream).ok_or_else(|| {
+        EventLogError::integrity("the log acknowledged a commit without the stream it wrote")
+            .with("stream", stream)
+            .with("commit", appended.commit_id)
+    })
+}
+
 /// The version that a commit brought the stream to.
 pub(super) fn new_version(
     appended: &Appended,
     stream: &StreamId,
 ) -> Result<Version, EventLogError> {
-    let head = appended.head(stream).ok_or_else(|| {
-        EventLogError::integrity("the log acknowledged a commit without the stream it wrote")
-            .with("stream", stream)
-            .with("commit", appended.commit_id)
-    })?;
-    Ok(head.version)
+    new_head(appended, stream).map(|head| head.version)
 }
 
 /// Whether no try of an append that got this answer can have been stored or ever will be: its

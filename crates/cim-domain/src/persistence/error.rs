@@ -9,6 +9,7 @@ use cim_store::{
 
 use super::TagsError;
 use super::event_index::IndexError;
+use super::snapshot::SnapshotError;
 use crate::{DecodeError, EncodeError};
 
 /// What goes wrong in a [`Repository`](super::Repository); `E` is the aggregate's own error.
@@ -25,6 +26,8 @@ use crate::{DecodeError, EncodeError};
 /// | `Integrity` | stop; run `cim verify`; restore the stream |
 /// | `Unknown` | append the same commit id again, or ask [`resolve`](cim_store::EventLog::resolve) |
 /// | `Index` | ask without it, or see what its bucket says |
+/// | `NoSnapshots` | give the repository [snapshots](super::Repository::with_snapshots), or don't ask for one |
+/// | `Snapshot` | see its source; the events are not concerned |
 /// | `Store` | see [its kind](EventLogError::kind) |
 ///
 /// ```
@@ -151,6 +154,15 @@ where
     /// The index that a query asked failed.
     #[error("the index could not do it")]
     Index(#[source] IndexError),
+    /// A snapshot was demanded where none can be taken: the repository has no snapshots, or its
+    /// policy is to take none. Nothing was stored.
+    #[error(
+        "this repository takes no snapshots; give it a store and a policy by `Repository::with_snapshots`"
+    )]
+    NoSnapshots,
+    /// A snapshot that was asked for could not be written. Events are stored without it.
+    #[error("the snapshot could not be written")]
+    Snapshot(#[source] SnapshotError),
     /// The event log failed or refused.
     #[error("the event log could not do it")]
     Store(#[source] EventLogError),

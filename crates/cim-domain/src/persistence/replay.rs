@@ -9,6 +9,7 @@ use futures_util::TryStreamExt as _;
 use super::checked_loads::StreamCheck;
 use super::decoding::Reader;
 use super::error::ReplayFault;
+use super::snapshot::IgnoredSnapshot;
 use super::tombstone::is_tombstone;
 use super::{Loaded, RepositoryError, UnknownEvents};
 use crate::Aggregate;
@@ -21,8 +22,9 @@ pub(super) struct Replay<A> {
     reader: Reader,
     /// The last event that was taken in.
     last: Option<Last>,
-    /// How many events were read.
+    /// How many events were read, and how many bytes their payloads have.
     read: u64,
+    read_bytes: u64,
     /// The events that were read, where somebody wants them.
     kept: Option<Vec<RecordedEvent>>,
 }
@@ -54,6 +56,7 @@ impl<A: Aggregate> Replay<A> {
             reader: Reader::default(),
             last: None,
             read: 0,
+            read_bytes: 0,
             kept: None,
         }
     }
@@ -70,6 +73,16 @@ impl<A: Aggregate> Replay<A> {
         self.reader.skipped()
     }
 
+    /// Goes behind an event, with the state that the events up to it make.
+    pub(super) fn resume(&mut self, state: A, head: Head, stored_at: Timestamp) {
+        self.state = state;
+        self.last = Some(Last {
+            head,
+            stored_at,
+            is_tombstone: false,
+        });
+    }
+
     /// Keeps the events that are read from now on.
     pub(super) fn keep_events(&mut self) {
         self.kept.get_or_insert_default();
@@ -83,6 +96,28 @@ impl<A: Aggregate> Replay<A> {
         self.last
             .as_ref()
             .map_or(Version::NONE, |last| last.head.version)
+    }
+
+    /// The last event that was taken in, and when the store took it.
+    pub(super) fn last(&self) -> Option<(&Head, Timestamp)> {
+        let last = self.last.as_ref()?;
+        Some((&last.head, last.stored_at))
+    }
+
+    /// The same, where there is an aggregate and its state misses nothing.
+    pub(super) fn present(&self) -> Option<(&Head, Timestamp)> {
+        self.last()
+            .filter(|_| !self.is_deleted() && self.skipped() == 0)
+    }
+
+    /// Whether the aggregate was deleted.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.is_tombstone)
+    }
+
+    /// How many bytes the payloads have of the events that were read.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read_bytes
     }
 
     /// The error that says that the aggregate was deleted, if it was.
@@ -133,30 +168,96 @@ impl<A: Aggregate> Replay<A> {
         ctx: &Context,
         until: &Until,
     ) -> Result<(), ReplayFault> {
-        let range = StreamRange {
+        let range = self.range(until);
+        let mut events = log.read_stream(ctx, &self.stream, range).await?;
+        while let Some(recorded) = events.try_next().await? {
+            if !self.take_next(recorded, until)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`advance`](Self::advance), where the state so far is a snapshot: only if that stands on
+    /// the log. Otherwise this is good for nothing more, and the reason is the answer.
+    pub(super) async fn advance_if_on(
+        &mut self,
+        log: &dyn EventLog,
+        ctx: &Context,
+        until: &Until,
+    ) -> Result<Option<IgnoredSnapshot>, ReplayFault> {
+        let range = self.range(until);
+        let mut events = log.read_stream(ctx, &self.stream, range).await?;
+        let Some(first) = events.try_next().await? else {
+            return self.stands_at_the_end_of(log, ctx).await;
+        };
+        let snapshot = self.last().map(|(head, _)| head.cid);
+        if first.previous != snapshot {
+            return Ok(Some(IgnoredSnapshot::OtherHistory));
+        }
+        let mut next = Some(first);
+        while let Some(recorded) = next {
+            if !self.take_next(recorded, until)? {
+                break;
+            }
+            next = events.try_next().await?;
+        }
+        Ok(None)
+    }
+
+    /// Whether the event that the state stands on is in the log, where none was read after it.
+    async fn stands_at_the_end_of(
+        &self,
+        log: &dyn EventLog,
+        ctx: &Context,
+    ) -> Result<Option<IgnoredSnapshot>, ReplayFault> {
+        let Some((due, _)) = self.last() else {
+            return Ok(None);
+        };
+        let cid = match log.head(ctx, &self.stream).await? {
+            Some(head) if head.version == due.version => head.cid,
+            // The load ends before the stream does.
+            Some(head) if head.version > due.version => {
+                let range = StreamRange::from(due.version).to(due.version);
+                let mut events = log.read_stream(ctx, &self.stream, range).await?;
+                match events.try_next().await? {
+                    Some(recorded) if recorded.version == due.version => recorded.cid,
+                    _ => return Ok(Some(IgnoredSnapshot::OtherHistory)),
+                }
+            }
+            _ => return Ok(Some(IgnoredSnapshot::AheadOfLog)),
+        };
+        Ok((cid != due.cid).then_some(IgnoredSnapshot::OtherHistory))
+    }
+
+    /// The events after the last one that was taken in.
+    fn range(&self, until: &Until) -> StreamRange {
+        StreamRange {
             to: until.version,
             // One more than there may be shows that there are too many.
             limit: until.max_events.map(|max| max.saturating_add(1)),
             ..StreamRange::from(self.version().next())
-        };
-        let mut events = log.read_stream(ctx, &self.stream, range).await?;
-        while let Some(recorded) = events.try_next().await? {
-            if until
-                .as_of
-                .is_some_and(|moment| recorded.stored_at > moment)
-            {
-                break;
-            }
-            self.read += 1;
-            if until.max_events.is_some_and(|max| self.read > max) {
-                return Err(ReplayFault::TooManyEvents {
-                    stream: self.stream.clone(),
-                    max: until.max_events.unwrap_or_default(),
-                });
-            }
-            self.take_in(recorded)?;
         }
-        Ok(())
+    }
+
+    /// Takes in the next event; `false` where it and what follows is too late.
+    fn take_next(&mut self, recorded: RecordedEvent, until: &Until) -> Result<bool, ReplayFault> {
+        if until
+            .as_of
+            .is_some_and(|moment| recorded.stored_at > moment)
+        {
+            return Ok(false);
+        }
+        self.read += 1;
+        self.read_bytes += recorded.payload.len() as u64;
+        if until.max_events.is_some_and(|max| self.read > max) {
+            return Err(ReplayFault::TooManyEvents {
+                stream: self.stream.clone(),
+                max: until.max_events.unwrap_or_default(),
+            });
+        }
+        self.take_in(recorded)?;
+        Ok(true)
     }
 
     fn take_in(&mut self, recorded: RecordedEvent) -> Result<(), ReplayFault> {

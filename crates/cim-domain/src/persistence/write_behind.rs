@@ -88,6 +88,18 @@ impl WriteBehind {
     /// Takes in a piece of work for a stream. Where no runtime is there to do it, it is done before
     /// this returns.
     pub(super) async fn offer(&self, stream: &StreamId, work: Work) -> Offered {
+        let (offered, worker) = self.take_in(stream, work);
+        if let Some(worker) = worker {
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(worker.run())),
+                Err(_) => worker.run().await,
+            }
+        }
+        offered
+    }
+
+    /// Takes in a piece of work, with a worker for it where another one is of use.
+    fn take_in(&self, stream: &StreamId, work: Work) -> (Offered, Option<Worker>) {
         let mut queue = self.shared.lock();
         let offered = if let Some(waiting) = queue.work.get_mut(stream) {
             *waiting = work;
@@ -97,22 +109,17 @@ impl WriteBehind {
             queue.work.insert(stream.clone(), work);
             Offered::Taken
         } else {
-            return Offered::Full;
+            return (Offered::Full, None);
         };
         if queue.workers >= WORKERS {
-            return offered;
+            return (offered, None);
         }
         queue.workers += 1;
-        drop(queue);
         let worker = Worker {
             shared: Arc::clone(&self.shared),
             stream: None,
         };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(worker.run())),
-            Err(_) => worker.run().await,
-        }
-        offered
+        (offered, Some(worker))
     }
 
     /// Ends when nothing waits and nothing is under way.

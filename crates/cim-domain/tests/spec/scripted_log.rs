@@ -96,6 +96,11 @@ impl ScriptedLog {
         self.appends.lock().unwrap().clone()
     }
 
+    /// The ranges of the streams that were read since the last call.
+    pub(crate) fn take_reads(&self) -> Vec<StreamRange> {
+        std::mem::take(&mut *self.reads.lock().unwrap())
+    }
+
     /// The ranges of the streams that were read.
     pub(crate) fn reads(&self) -> Vec<StreamRange> {
         self.reads.lock().unwrap().clone()

@@ -2,10 +2,11 @@
 
 use cim_store::{Appended, Context, ExpectedVersion, Metadata, Version};
 
+use super::after_append::{Stored, payload_bytes};
 use super::{Recreation, Repository};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
-use crate::persistence::append::new_version;
+use crate::persistence::append::new_head;
 use crate::persistence::replay::Until;
 
 /// What came of a command.
@@ -56,12 +57,13 @@ impl<A: Aggregate> Repository<A> {
         id: &A::Id,
         command: A::Command,
     ) -> Result<Executed<A>, RepositoryError<A::Error>> {
-        let mut replay = self.replay(Self::stream(id)?);
+        let now = Until::default();
+        let mut replay = self.replayed(ctx, Self::stream(id)?, &now, true).await?;
         let mut attempts = 0;
         loop {
-            replay
-                .advance(self.log().as_ref(), ctx, &Until::default())
-                .await?;
+            if attempts > 0 {
+                replay.advance(self.log().as_ref(), ctx, &now).await?;
+            }
             if self.recreation == Recreation::Refuse
                 && let Some(deleted) = replay.deleted()
             {
@@ -86,7 +88,7 @@ impl<A: Aggregate> Repository<A> {
                 )?;
                 let appended = self.writer.append(ctx, &append, commit_id).await;
                 match appended.map_err(RepositoryError::from) {
-                    Ok(appended) => Some(appended),
+                    Ok(appended) => Some((appended, payload_bytes(&append, replay.stream()))),
                     Err(error) if error.is_conflict() && self.retry().allows_another(attempts) => {
                         if !self.writer.pause(ctx, attempts, commit_id).await {
                             return Err(error);
@@ -96,18 +98,35 @@ impl<A: Aggregate> Repository<A> {
                     Err(error) => return Err(error),
                 }
             };
-            let version = match &appended {
-                Some(appended) => new_version(appended, replay.stream())?,
-                None => replay.version(),
-            };
+            let (stream, version) = (replay.stream().clone(), replay.version());
             let skipped = replay.skipped();
             let mut state = replay.state;
             events.iter().for_each(|event| state.apply(event));
+            let Some((appended, bytes)) = appended else {
+                return Ok(Executed {
+                    state,
+                    version,
+                    events,
+                    appended: None,
+                    attempts,
+                    skipped,
+                });
+            };
+            let head = new_head(&appended, &stream)?;
+            let stored = Stored {
+                head,
+                stored_at: appended.stored_at,
+                bytes,
+                // A state that misses events is kept nowhere.
+                state: (skipped == 0).then_some(&state),
+                create_snapshot: false,
+            };
+            self.after_append(ctx, stored).await;
             return Ok(Executed {
                 state,
-                version,
+                version: head.version,
                 events,
-                appended,
+                appended: Some(appended),
                 attempts,
                 skipped,
             });

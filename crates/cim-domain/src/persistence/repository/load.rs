@@ -105,16 +105,20 @@ impl<A: Aggregate> Repository<A> {
         if options.version == Some(Version::NONE) {
             return Err(self.never_at_version_none(ctx, stream).await?);
         }
-        let mut replay = self.replay(stream.clone());
-        if options.include_events {
-            replay.keep_events();
-        }
         let until = Until {
             version: options.version,
             as_of: options.as_of,
             max_events: options.max_events,
         };
-        replay.advance(self.log().as_ref(), ctx, &until).await?;
+        let replay = if options.include_events {
+            let mut replay = self.replay(stream.clone());
+            replay.keep_events();
+            replay.advance(self.log().as_ref(), ctx, &until).await?;
+            replay
+        } else {
+            self.replayed(ctx, stream.clone(), &until, options.use_snapshot)
+                .await?
+        };
         match (options.version, options.as_of) {
             // The read ended at the head as it was then, so that is what there is.
             (Some(requested), None) if (Version::new(1)..requested).contains(&replay.version()) => {

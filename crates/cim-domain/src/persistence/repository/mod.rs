@@ -1,10 +1,12 @@
 //! Where applications execute commands on aggregates, and load them.
 
+pub(in crate::persistence) mod after_append;
 mod execute;
 mod load;
 mod options;
 mod query;
 mod save;
+mod snapshots;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,6 +18,7 @@ use super::append::Writer;
 use super::checked_loads::Verifier;
 use super::event_index::EventIndex;
 use super::replay::Replay;
+use super::snapshot::keeping::Snapshots;
 use super::{LoadVerification, RepositoryError, RetryPolicy, UnknownEvents};
 use crate::Aggregate;
 
@@ -75,6 +78,7 @@ pub struct Repository<A> {
     recreation: Recreation,
     unknown_events: UnknownEvents,
     index: Option<EventIndex>,
+    snapshots: Option<Snapshots<A>>,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -87,6 +91,7 @@ impl<A: Aggregate> Repository<A> {
             recreation: Recreation::default(),
             unknown_events: UnknownEvents::default(),
             index: None,
+            snapshots: None,
             aggregate: PhantomData,
         }
     }
@@ -178,6 +183,7 @@ impl<A> Clone for Repository<A> {
             recreation: self.recreation,
             unknown_events: self.unknown_events,
             index: self.index.clone(),
+            snapshots: self.snapshots.clone(),
             aggregate: PhantomData,
         }
     }
@@ -193,6 +199,7 @@ impl<A: Aggregate> fmt::Debug for Repository<A> {
             .field("verification", &self.verifier.setting())
             .field("recreation", &self.recreation)
             .field("unknown_events", &self.unknown_events)
+            .field("snapshots", &self.snapshots)
             .finish_non_exhaustive()
     }
 }

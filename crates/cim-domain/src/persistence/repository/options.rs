@@ -27,6 +27,9 @@ pub struct SaveOptions {
     pub metadata: Metadata,
     /// What each of the events can be found by, whatever its stream.
     pub tags: Tags,
+    /// Whether a [snapshot](crate::Repository::with_snapshots) is taken after it, whatever the policy
+    /// says. It is not waited for.
+    pub create_snapshot: bool,
     /// The commit's id, for a caller who may have to save the same events again: what has been
     /// stored is not stored twice. `None`: a fresh one.
     pub commit_id: Option<CommitId>,
@@ -40,7 +43,7 @@ pub struct SaveOptions {
 /// let then = LoadOptions { version: Some(Version::new(3)), ..Default::default() };
 /// # let _ = then;
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
     /// As it was at this version; `None`: at the last one.
     pub version: Option<Version>,
@@ -48,11 +51,26 @@ pub struct LoadOptions {
     /// until then, this moment included. `None`: with all. Together with `version`: as it was at
     /// the earlier of both.
     pub as_of: Option<Timestamp>,
+    /// Whether the load may begin with a [snapshot](crate::Repository::with_snapshots) and read only
+    /// the events after it. `false`: all of them are read. Without effect with `include_events`.
+    pub use_snapshot: bool,
     /// Whether the result has the events, too, from the first to the last that was taken in.
     pub include_events: bool,
     /// An error, `TooManyEvents`, instead of an answer that takes more events than this; a bound on
     /// the time and memory that a load takes. `None`: however many there are.
     pub max_events: Option<u64>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            version: None,
+            as_of: None,
+            use_snapshot: true,
+            include_events: false,
+            max_events: None,
+        }
+    }
 }
 
 /// How an aggregate is deleted.

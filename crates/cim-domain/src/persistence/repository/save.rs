@@ -5,6 +5,7 @@ use cim_store::{
     StreamId, Version,
 };
 
+use super::after_append::Stored;
 use super::{DeleteOptions, Recreation, Repository, SaveOptions};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
@@ -34,8 +35,8 @@ impl<A: Aggregate> Repository<A> {
     /// [`Recreation::Allow`] saves both.
     ///
     /// # Errors
-    /// `VersionConflict`; `Deleted`; `Unknown` with the commit's id; `InvalidId`, `InvalidTags`,
-    /// `Encode`, `Store`.
+    /// `VersionConflict`; `Deleted`; `NoSnapshots` where one was asked for and none can be taken;
+    /// `Unknown` with the commit's id; `InvalidId`, `InvalidTags`, `Encode`, `Store`.
     pub async fn save(
         &self,
         ctx: &Context,
@@ -43,25 +44,43 @@ impl<A: Aggregate> Repository<A> {
         events: Vec<A::Event>,
         options: SaveOptions,
     ) -> Result<Saved, RepositoryError<A::Error>> {
+        if options.create_snapshot {
+            self.check_snapshots_on_demand()?;
+        }
         let stream = Self::stream(id)?;
         let metadata = options.tags.add_to(&options.metadata)?;
         let events = self.writer.encode(&stream, &events, &metadata)?;
-        match options.expected_version {
+        let bytes = events.iter().map(|event| event.payload.len() as u64).sum();
+        let saved = match options.expected_version {
             Some(version) => {
                 let expected = ExpectedVersion::Exact(version);
                 self.append(ctx, &stream, expected, events, options.commit_id)
-                    .await
+                    .await?
             }
             None if self.recreation == Recreation::Allow => {
                 let expected = ExpectedVersion::Any;
                 self.append(ctx, &stream, expected, events, options.commit_id)
-                    .await
+                    .await?
             }
             None => {
                 self.append_unless_deleted(ctx, &stream, events, options.commit_id)
-                    .await
+                    .await?
             }
+        };
+        // Without events there is only something to do where a snapshot was asked for.
+        if let Some(head) = saved.appended.head(&stream) {
+            let stored = Stored {
+                head,
+                stored_at: saved.appended.stored_at,
+                bytes,
+                state: None,
+                create_snapshot: options.create_snapshot,
+            };
+            self.after_append(ctx, stored).await;
+        } else if options.create_snapshot {
+            self.snapshot_on_demand(ctx, &stream, saved.version).await;
         }
+        Ok(saved)
     }
 
     /// Deletes an aggregate: stores a tombstone, after which it is [`Deleted`](RepositoryError::Deleted)
@@ -110,7 +129,11 @@ impl<A: Aggregate> Repository<A> {
                     rounds += 1;
                     self.wait_to_repeat(ctx, rounds, error, last).await?;
                 }
-                settled => return settled,
+                Ok(saved) => {
+                    self.after_delete(ctx, &stream).await;
+                    return Ok(saved);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -8,8 +8,9 @@
 mod codec;
 mod envelope;
 mod error;
+pub(in crate::persistence) mod keeping;
 mod policy;
-mod stats;
+pub(in crate::persistence) mod stats;
 mod store;
 
 pub use codec::SnapshotCodec;

@@ -236,13 +236,19 @@ impl SnapshotStore {
             ttl: settings.ttl,
         };
         let bucket = store.bucket(&Context::new(), &name, bucket).await?;
-        Ok(Self {
+        Ok(Self::new(bucket, settings))
+    }
+
+    /// Snapshots in a bucket that is open already, with its name, history and time to live. The
+    /// other settings apply.
+    pub fn new(bucket: Arc<dyn Bucket>, settings: SnapshotSettings<'_>) -> Self {
+        Self {
             bucket,
             clock: Arc::new(SystemClock),
             codec: settings.codec,
             counters: Arc::default(),
             queue: WriteBehind::new(settings.queue),
-        })
+        }
     }
 
     /// With the clock that says when snapshots are taken.

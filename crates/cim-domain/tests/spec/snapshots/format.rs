@@ -7,9 +7,9 @@
 use std::path::Path;
 
 use cim_domain::persistence::snapshot::SnapshotQuery;
-use cim_domain::store::{BucketExt as _, Key};
+use cim_domain::store::BucketExt as _;
 
-use super::{anna, at, open};
+use super::{anna, at, key, open};
 use crate::account::ctx;
 use crate::stores::open_at_noon;
 
@@ -21,7 +21,7 @@ async fn format_version_1_is_what_it_was() {
         .write(&ctx(), &at(&700, 3).with_schema_version(4))
         .await
         .unwrap();
-    let key = Key::new(anna().as_str().to_owned()).unwrap();
+    let key = key();
     let value = snapshots
         .bucket()
         .get(&ctx(), &key)

@@ -12,7 +12,7 @@ use cim_domain::store::{
 use futures_util::TryStreamExt as _;
 use proptest::prelude::*;
 
-use super::{anna, at, head, open};
+use super::{anna, at, head, key, open};
 use crate::account::ctx;
 use crate::stores::{on_every_store, on_every_store_with_our_clock, open_at_noon};
 
@@ -32,10 +32,6 @@ async fn write(snapshots: &SnapshotStore, state: u64, version: u64) -> Written {
 
 fn any() -> SnapshotQuery {
     SnapshotQuery::default()
-}
-
-fn key() -> Key {
-    Key::new(anna().as_str().to_owned()).unwrap()
 }
 
 on_every_store! {
