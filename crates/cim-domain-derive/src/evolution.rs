@@ -329,3 +329,6 @@ fn leads_back<'a>(
 fn refuse(place: Span, why: String) -> Result<()> {
     Err(Error::new(place, why))
 }
+
+#[cfg(test)]
+mod tests;

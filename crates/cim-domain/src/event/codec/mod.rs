@@ -60,8 +60,11 @@ use super::lossless::Whole;
 /// - A value that the format would alter is an error, never another value. What `Json` and `Cbor`
 ///   refuse (see [`encode_whole`](Self::encode_whole)) is refused for every codec before it is asked.
 /// - The format says by itself of what form a value is, as JSON, CBOR or MessagePack do, if payloads
-///   are ever to be upcast: an upcast reads them without their type. Formats like Postcard or
-///   Bincode do not; their events can't get another version.
+///   are ever to be upcast: an upcast reads them without their type, as [`serde_json::Value`].
+///   Formats like Postcard or Bincode do not; their events can't get another version.
+/// - Asked for a value without its type, it gives numbers as they stand there. An integer of more
+///   than 64 bits, which an upcast can't be given, is then an error. (`serde_json` gives such a one as
+///   the nearest float; where the content type is that of JSON, or ends in `+json`, we see to it.)
 pub trait Codec: 'static {
     /// The media type that is stored with each payload, at most 128 bytes of printable ASCII.
     const CONTENT_TYPE: &'static str;
@@ -150,8 +153,11 @@ pub enum Form {
 impl Form {
     /// How events whose codec is `C` read payloads of this content type.
     pub(super) fn of<C: Codec>(content_type: &str) -> Option<Self> {
+        if content_type == C::CONTENT_TYPE {
+            return Some(Self::Own);
+        }
         let essence = essence_of(content_type);
-        if content_type == C::CONTENT_TYPE || essence == C::CONTENT_TYPE {
+        if essence == C::CONTENT_TYPE {
             Some(Self::Own)
         } else if is_json(essence) {
             Some(Self::Json)
