@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cim_store::{
-    CommitId, Context, EventFilter, EventLog, EventLogExt, LogQuery, Resolution, Store, StreamId,
+    CommitId, Context, EventFilter, EventLog, EventLogExt, LogQuery, Position, Resolution, Store,
+    StreamId,
 };
 use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
 use futures_util::StreamExt;
@@ -227,18 +228,20 @@ async fn lookups(
     let unknown: Vec<CommitId> = (0..COUNT)
         .map(|_| CommitId::from_bytes((u128::from(random.next()) << 64).to_be_bytes()))
         .collect();
-    let mut rounds = [vec![], vec![], vec![], vec![]];
+    let mut rounds = [vec![], vec![], vec![], vec![], vec![]];
     for _ in 0..options.rounds {
         rounds[0].push(heads(log, &there, true).await?);
         rounds[1].push(heads(log, &absent, false).await?);
         rounds[2].push(resolves(log, &known, true).await?);
         rounds[3].push(resolves(log, &unknown, false).await?);
+        rounds[4].push(at_positions(log, COUNT / 10).await?);
     }
     let names = [
         "head of a stream",
         "head of no stream",
         "resolve a commit",
         "resolve no commit",
+        "5 events at their positions",
     ];
     for (name, samples) in names.into_iter().zip(&rounds) {
         report.row(Row::new(name, Figure::Times(Sample::median(samples))));
@@ -285,4 +288,23 @@ async fn resolves(log: &Arc<dyn EventLog>, commits: &[CommitId], stored: bool) -
         latencies,
         commits.len() as f64 / watch.seconds(),
     ))
+}
+
+/// Reads the events at five random positions, as an index leads to them, so often.
+async fn at_positions(log: &Arc<dyn EventLog>, times: usize) -> Result<Sample> {
+    let ctx = Context::new();
+    let last = usize::try_from(log.stats(&ctx).await?.last.get())?;
+    let mut random = Random::new(7);
+    let mut latencies = Latencies::default();
+    let watch = Stopwatch::start();
+    for _ in 0..times {
+        let positions = [(); 5].map(|()| Position::new(1 + random.below(last) as u64));
+        let start = now();
+        let events = log.read_at(&ctx, &positions).await?;
+        latencies.add(now().saturating_duration_since(start));
+        if !events.iter().map(|event| event.position).eq(positions) {
+            return Err("other events were read".into());
+        }
+    }
+    Ok(Sample::of(latencies, times as f64 / watch.seconds()))
 }

@@ -10,7 +10,7 @@ use crate::events::log::EmbeddedLog;
 use crate::events::log_read::Start;
 use crate::events::record::{EVENT, decode};
 use crate::journal::record::Place;
-use crate::journal::segment::View;
+use crate::journal::segment::{View, WAYPOINT_BYTES, Waypoint};
 
 /// Reads events one by one, each by its position.
 #[derive(Debug)]
@@ -61,6 +61,9 @@ impl<'a> PositionRead<'a> {
             mut place,
             mut before,
         } = self.start(wanted)?;
+        // A flush group may have MiB, and the table knows only its beginning.
+        let mut passed: Vec<Waypoint> = Vec::new();
+        let mut known = u64::from(place.offset());
         loop {
             let view = match &self.view {
                 Some(view) if view.covers(place) => view,
@@ -72,9 +75,21 @@ impl<'a> PositionRead<'a> {
                 if header.sequence != before + 1 {
                     return Err(self.missing(before + 1, place));
                 }
+                let offset = u64::from(place.offset());
+                if offset - known >= WAYPOINT_BYTES {
+                    known = offset;
+                    passed.push(Waypoint {
+                        sequence: header.sequence,
+                        stored_at: header.stored_at,
+                        offset,
+                    });
+                }
                 before = header.sequence;
             }
             if before == wanted {
+                if !passed.is_empty() {
+                    view.remember(&passed);
+                }
                 let mut body = Vec::with_capacity(header.body_len as usize);
                 view.body_into(&header, &mut body)?;
                 self.near = Some(Start {

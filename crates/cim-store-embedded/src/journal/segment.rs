@@ -33,7 +33,7 @@ const FETCHED_LINES: usize = 10;
 /// Bytes that are read first of a record; most records fit.
 const FIRST_READ_BYTES: usize = 1 << 10;
 /// A waypoint is kept for every so many bytes of records.
-const WAYPOINT_BYTES: u64 = 64 << 10;
+pub(crate) const WAYPOINT_BYTES: u64 = 64 << 10;
 
 /// What a segment's file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,8 @@ pub(crate) struct Segment {
     waypoints: Mutex<Vec<Waypoint>>,
     /// Those that stand in the file, since they were read.
     table: RwLock<Option<Arc<[Waypoint]>>>,
+    /// What readers found in flush groups that are long, in order.
+    found: RwLock<Vec<Waypoint>>,
 }
 
 impl Segment {
@@ -182,6 +184,7 @@ impl Segment {
             map: RwLock::new(None),
             waypoints: Mutex::new(Vec::new()),
             table: RwLock::new(None),
+            found: RwLock::new(Vec::new()),
         }
     }
 
@@ -348,8 +351,9 @@ impl Segment {
         }
     }
 
-    /// Gives the mapping and the table back; the next read makes them anew.
+    /// Gives the mapping and the waypoints back; the next reads make them anew.
     pub(crate) fn unmap(&self) {
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Vec::new();
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = None;
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -403,17 +407,34 @@ impl Segment {
     }
 
     /// Where to begin: the offset of the last record that is known not to be behind what is looked
-    /// for, and the sequence number before it.
+    /// for, and the sequence number before it. Sequence numbers and times of waypoints increase, so
+    /// what is behind one is behind all later ones.
     pub(crate) fn nearest(
         &self,
         is_not_behind: impl Fn(&Waypoint) -> bool,
     ) -> Result<(u64, u64), EngineError> {
-        let found = self.with_waypoints(|waypoints| {
-            let passed = waypoints.partition_point(is_not_behind);
-            let waypoint = passed.checked_sub(1).and_then(|at| waypoints.get(at));
-            waypoint.map(|waypoint| (waypoint.sequence - 1, waypoint.offset))
-        });
-        Ok(found?.unwrap_or((self.header.first_sequence - 1, FIRST_OFFSET)))
+        let last = |waypoints: &[Waypoint]| {
+            let passed = waypoints.partition_point(&is_not_behind);
+            passed.checked_sub(1).map(|at| waypoints[at])
+        };
+        let noted = self.with_waypoints(last)?;
+        let found = last(&self.found.read().unwrap_or_else(PoisonError::into_inner));
+        let nearest = noted.into_iter().chain(found).max_by_key(|one| one.offset);
+        Ok(match nearest {
+            Some(waypoint) => (waypoint.sequence - 1, waypoint.offset),
+            None => (self.header.first_sequence - 1, FIRST_OFFSET),
+        })
+    }
+
+    /// Remembers where a reader found records far from any waypoint. They don't come into the file.
+    #[cold]
+    pub(crate) fn remember(&self, waypoints: &[Waypoint]) {
+        let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
+        for waypoint in waypoints {
+            if let Err(at) = found.binary_search_by_key(&waypoint.sequence, |one| one.sequence) {
+                found.insert(at, *waypoint);
+            }
+        }
     }
 
     /// Writes table and footer behind the records, durably. Nothing changes in it after that.
@@ -548,6 +569,11 @@ impl View {
                 .take(FETCHED_LINES);
             std::hint::black_box(lines.fold(0, |all, byte| all | byte));
         }
+    }
+
+    /// As [`Segment::remember`], of the segment that it shows.
+    pub(crate) fn remember(&self, waypoints: &[Waypoint]) {
+        self.segment.remember(waypoints);
     }
 
     fn bytes(&self, place: Place) -> &[u8] {

@@ -161,6 +161,10 @@ impl Truth {
                 .follow("a stream backwards", backwards, events.into_iter().rev())
                 .await;
         }
+        for event in &self.events {
+            let found = log.read_at(&ctx, &[event.position]).await;
+            verdict.same("an event at its position", found, vec![event.clone()]);
+        }
         for (stream, head) in &self.heads {
             verdict.same("a head", log.head(&ctx, stream).await, Some(head.clone()));
         }

@@ -22,6 +22,7 @@ mod known_damage;
 mod ledger;
 mod locking;
 mod overtaken;
+mod positions;
 mod power;
 mod repetition;
 mod truncation;

@@ -1,7 +1,7 @@
 //! What somebody did to the log behind the store's back is an error that names the place, never a
 //! shorter answer.
 
-use cim_store::{Context, EventLogError, LogQuery, Severity, Store};
+use cim_store::{Context, EventLogError, LogQuery, Position, RecordedEvent, Severity, Store};
 use cim_store_nats::NatsSettings;
 use futures_util::TryStreamExt;
 use serde_json::json;
@@ -16,6 +16,14 @@ async fn read_log(store: &cim_store_nats::NatsStore) -> Result<usize, EventLogEr
         .await?;
     let events: Vec<_> = events.try_collect().await?;
     Ok(events.len())
+}
+
+async fn read_at(
+    store: &cim_store_nats::NatsStore,
+    position: u64,
+) -> Result<Vec<RecordedEvent>, EventLogError> {
+    let positions = [Position::new(position)];
+    store.log().read_at(&Context::new(), &positions).await
 }
 
 #[track_caller]
@@ -38,6 +46,8 @@ async fn a_foreign_message_in_the_log_is_damage_where_it_stands() {
         .unwrap();
     is_damage(read(&store, "1").await, "cim.events.sales.order.1");
     is_damage(read_log(&store).await, "3");
+    is_damage(read_at(&store, 3).await, "3");
+    assert_eq!(read_at(&store, 2).await.unwrap().len(), 1);
     // What it does not touch can still be read and written.
     append(&store, "2", 1).await.unwrap();
     assert_eq!(read(&store, "2").await.unwrap().len(), 1);
@@ -79,6 +89,7 @@ async fn a_commit_of_which_a_part_is_missing_is_damage() {
     let store = open(&half).await;
     is_damage(read(&store, "1").await, "sales.order.1");
     is_damage(read_log(&store).await, "1");
+    is_damage(read_at(&store, 1).await, "position: 1");
 }
 
 #[tokio::test]
@@ -98,6 +109,8 @@ async fn a_log_with_a_hole_is_not_opened_and_not_read_over() {
     assert!(told(&error).contains("messages: 3"), "{}", told(&error));
     is_damage(read(&store, "1").await, "sales.order.1");
     is_damage(read_log(&store).await, "messages: 3");
+    is_damage(read_at(&store, 2).await, "messages: 3");
+    assert_eq!(read_at(&store, 3).await.unwrap().len(), 1);
     let health = store.health(&Context::new()).await.unwrap();
     assert_eq!(health.findings[0].severity, Severity::Problem);
     assert!(
