@@ -131,6 +131,10 @@ mod guide_to_content {}
 mod guide_to_repositories {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/schema_evolution.md")]
+mod guide_to_schema_evolution {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/verification.md")]
 mod guide_to_verification {}
 

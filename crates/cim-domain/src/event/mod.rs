@@ -121,6 +121,52 @@ use serde::{Deserializer, Serialize, Serializer};
 ///     Placed,
 /// }
 /// ```
+/// A chain of upcasts with a step missing; here it is the one from version 2 to 3:
+/// ```compile_fail
+/// # use cim_domain::{DomainEvent, UpcastError}; use serde::{Deserialize, Serialize}; use serde_json::Value;
+/// # fn lift(payload: Value) -> Result<Value, UpcastError> { Ok(payload) }
+/// #[derive(Serialize, Deserialize, DomainEvent)]
+/// enum OrderEvent {
+///     #[event(version = 3, upcast(1 = lift))]
+///     Placed,
+/// }
+/// ```
+/// A name that stands for two things, such as an old name that another variant has today:
+/// ```compile_fail
+/// # use cim_domain::DomainEvent; use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize, DomainEvent)]
+/// enum OrderEvent {
+///     #[event(alias = "cancelled")]
+///     Placed,
+///     Cancelled,
+/// }
+/// ```
+/// or a retired one that is alive:
+/// ```compile_fail
+/// # use cim_domain::DomainEvent; use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize, DomainEvent)]
+/// #[event(retired("placed"))]
+/// enum OrderEvent {
+///     Placed,
+/// }
+/// ```
+/// Splits that go round in a circle:
+/// ```compile_fail
+/// # use cim_domain::{DomainEvent, UpcastError, event::PastEvent}; use serde::{Deserialize, Serialize};
+/// # fn turn(old: PastEvent) -> Result<Vec<PastEvent>, UpcastError> { Ok(vec![old]) }
+/// #[derive(Serialize, Deserialize, DomainEvent)]
+/// #[event(split(name = "made", into("created"), by = turn))]
+/// #[event(split(name = "created", into("made"), by = turn))]
+/// enum OrderEvent {
+///     Placed,
+/// }
+/// ```
+/// The name under which repositories store that an aggregate was deleted:
+/// ```compile_fail
+/// # use cim_domain::DomainEvent; use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize, DomainEvent)]
+/// struct AggregateDeleted;
+/// ```
 /// Borrowed data, because an event outlives the bytes it is read from:
 /// ```compile_fail
 /// # use cim_domain::DomainEvent; use serde::{Deserialize, Serialize};
