@@ -10,6 +10,7 @@
 )]
 
 mod chains;
+mod conversations;
 mod loads;
 mod measure;
 mod options;
@@ -54,6 +55,9 @@ fn run(options: &Options) -> Result<()> {
     let mut report = Report::default();
     if options.has("chains") {
         chains::run(options, data.path(), &runtime, &mut report)?;
+    }
+    if options.has("conversations") {
+        runtime.block_on(conversations::run(options, data.path(), &mut report))?;
     }
     if options.has("loads") {
         runtime.block_on(loads::run(options, data.path(), &mut report))?;

@@ -237,6 +237,10 @@ impl Answer {
                 Some(last) if positions.len() >= limit => *last,
                 _ => through,
             };
+            if positions.is_empty() {
+                let events = Vec::new();
+                return Ok(Page { events, answered });
+            }
             let mut events = match inner.log.read_at(ctx, &positions).await {
                 Ok(events) => events,
                 Err(error) => {

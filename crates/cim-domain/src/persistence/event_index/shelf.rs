@@ -27,6 +27,9 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Nobody writes or merges a run as long as this.
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// The value of a mark.
+const MARK: Bytes = Bytes::from_static(b"loose");
+
 const MANIFEST: &str = "manifest";
 const BLOCKS: &str = "block.>";
 const LOOSE: &str = "loose.*";
@@ -169,8 +172,7 @@ impl Shelf {
     pub(super) async fn mark_loose(&self, ctx: &Context, runs: &[Uuid]) -> Result<(), BucketError> {
         let marks = runs.iter().map(|run| async move {
             let key = loose_key(*run)?;
-            self.put(ctx, &key, Bytes::new(), WriteOptions::default())
-                .await
+            self.put(ctx, &key, MARK, WriteOptions::default()).await
         });
         futures_util::future::try_join_all(marks).await.map(drop)
     }
@@ -197,8 +199,7 @@ impl Shelf {
     /// Gives up what was left behind by whoever was never done, long before the mark of this run
     /// was made.
     pub(super) async fn clean(&self, ctx: &Context, own: Uuid) -> Result<(), BucketError> {
-        let marks = self.bucket.entries(ctx, &pattern(LOOSE)?).await?;
-        let marks: Vec<_> = marks.try_collect().await?;
+        let marks = self.marks(ctx).await?;
         let made = |run| {
             let is_its = |mark: &&Entry| run_of(mark.key.as_str()) == Some(run);
             marks.iter().find(is_its).map(|mark| mark.stored_at)
@@ -232,11 +233,12 @@ impl Shelf {
     pub(super) async fn sweep(&self, ctx: &Context) -> Result<(), BucketError> {
         // In this order: a run whose blocks are there has a mark, unless a manifest names it.
         let blocks = self.keys(ctx, BLOCKS).await?;
-        let marks = self.keys(ctx, LOOSE).await?;
+        let marks = self.marks(ctx).await?;
         let Stored::Sound(manifest, _) = self.manifest(ctx).await? else {
             return Ok(());
         };
-        let marked: Vec<_> = marks.iter().map(|key| run_of(key.as_str())).collect();
+        let marked = marks.iter().map(|mark| run_of(mark.key.as_str()));
+        let marked: Vec<_> = marked.collect();
         let is_used = |key: &Key| {
             let run = run_of(key.as_str());
             let named = manifest.runs.iter().any(|own| Some(own.id) == run);
@@ -244,6 +246,14 @@ impl Shelf {
         };
         let unused = blocks.into_iter().filter(|key| !is_used(key)).collect();
         self.give_up_all(ctx, unused).await
+    }
+
+    /// Which runs are marked as loose.
+    async fn marks(&self, ctx: &Context) -> Result<Vec<Entry>, BucketError> {
+        let entries = self.bucket.entries(ctx, &pattern(LOOSE)?).await?;
+        let mut entries: Vec<Entry> = entries.try_collect().await?;
+        entries.retain(|entry| entry.value == MARK); // others were taken back just now
+        Ok(entries)
     }
 
     async fn keys(&self, ctx: &Context, meant: &str) -> Result<Vec<Key>, BucketError> {

@@ -125,7 +125,7 @@ impl Inner {
         if self.is_full() {
             self.write_newest(ctx).await?;
         }
-        Ok(true)
+        Ok(self.state().epoch == epoch)
     }
 
     fn is_full(&self) -> bool {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use cim_domain::persistence::event_index::EventIndex;
-use cim_domain::store::{BucketExt as _, BucketName, BucketSettings, Store};
+use cim_domain::store::{BucketExt as _, Store};
 use futures_util::future::join;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::{Event, append, check_everything, conversation, ctx, open};
+use super::{Event, append, bucket, check_everything, conversation, ctx, open};
 
 /// What happens, and to which of two processes.
 #[derive(Clone, Debug)]
@@ -113,13 +113,6 @@ async fn lose_everything(store: &Arc<dyn Store>) {
     for key in bucket.all_keys(&ctx()).await.unwrap() {
         bucket.purge(&ctx(), &key, None).await.unwrap();
     }
-}
-
-async fn bucket(store: &Arc<dyn Store>) -> Arc<dyn cim_domain::store::Bucket> {
-    let name = BucketName::new("cim-index").unwrap();
-    let ctx = ctx();
-    let bucket = store.bucket(&ctx, &name, BucketSettings::default()).await;
-    bucket.unwrap()
 }
 
 /// Nothing is in the bucket but the manifest and the blocks of its runs, once what was given up has

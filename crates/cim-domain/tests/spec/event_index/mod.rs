@@ -1,14 +1,21 @@
 //! The index over the log: what it answers is what a look at every event would answer.
 
+mod asking;
+mod counting;
+mod damage;
+mod following;
 mod histories;
+mod reads;
+mod truncated;
 
 use std::sync::Arc;
 
 use cim_domain::persistence::Tags;
 use cim_domain::persistence::event_index::{EventIndex, IndexQuery, IndexSettings};
 use cim_domain::store::{
-    Append, Context, CorrelationId, EventLog, ExpectedVersion, LogQuery, Metadata, NewEvent,
-    RecordedEvent, Store, StreamId, TimeBasis, TimeRange, Timestamp,
+    Append, Bucket, BucketName, BucketSettings, Context, CorrelationId, EventLog, ExpectedVersion,
+    LogQuery, ManualClock, Metadata, NewEvent, Position, RecordedEvent, Store, StreamId, TimeBasis,
+    TimeRange, Timestamp,
 };
 use futures_util::TryStreamExt as _;
 use uuid::Uuid;
@@ -27,6 +34,18 @@ pub(crate) fn small() -> IndexSettings {
 
 pub(crate) async fn open(store: &Arc<dyn Store>) -> EventIndex {
     EventIndex::open(&**store, small()).await.unwrap()
+}
+
+pub(crate) async fn in_memory() -> (Arc<dyn Store>, ManualClock) {
+    crate::stores::open_at_noon("memory:").await
+}
+
+/// The bucket that the index is kept in.
+pub(crate) async fn bucket(store: &Arc<dyn Store>) -> Arc<dyn Bucket> {
+    let name = BucketName::new("cim-index").unwrap();
+    let ctx = ctx();
+    let bucket = store.bucket(&ctx, &name, BucketSettings::default()).await;
+    bucket.unwrap()
 }
 
 pub(crate) fn conversation(number: u128) -> CorrelationId {
@@ -83,7 +102,12 @@ pub(crate) fn event(stream: u8, conversation: u8) -> Event {
 }
 
 pub(crate) async fn all(log: &Arc<dyn EventLog>) -> Vec<RecordedEvent> {
-    let events = log.read_log(&ctx(), LogQuery::all()).await.unwrap();
+    let truncated = match log.capabilities().truncate {
+        true => log.stats(&ctx()).await.unwrap().truncated_through,
+        false => Position::NONE,
+    };
+    let query = LogQuery::all().after(truncated);
+    let events = log.read_log(&ctx(), query).await.unwrap();
     events.try_collect().await.unwrap()
 }
 

@@ -1,0 +1,180 @@
+//! An index that is damaged, foreign, ahead of the log, or gone never gives a wrong answer: it is
+//! built anew.
+
+use std::sync::Arc;
+
+use cim_domain::persistence::event_index::EventIndex;
+use cim_domain::store::{Bucket, BucketExt as _, Key, Store};
+
+use super::{append, bucket, check_everything, ctx, event, in_memory, open, small};
+use crate::stores::on_every_store;
+
+/// Appends events of conversations 0 to 4, some in commits of two.
+async fn fill(store: &Arc<dyn Store>, from: u8, to: u8) {
+    for number in from..to {
+        let mut commit = vec![event(number % 7, number % 5)];
+        if number.is_multiple_of(3) {
+            commit.push(event(number % 4, number % 3));
+        }
+        append(&store.log(), &commit).await;
+    }
+}
+
+/// A store with an index that has runs of several blocks.
+async fn with_index(store: &Arc<dyn Store>) -> Arc<dyn Bucket> {
+    fill(store, 0, 70).await;
+    open(store).await.persist(&ctx()).await.unwrap();
+    bucket(store).await
+}
+
+async fn keys(bucket: &Arc<dyn Bucket>) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for key in bucket.all_keys(&ctx()).await.unwrap() {
+        let entry = bucket.get(&ctx(), &key).await.unwrap();
+        if entry.is_some_and(|entry| !entry.value.is_empty()) {
+            keys.push(key);
+        }
+    }
+    keys.sort();
+    keys
+}
+
+async fn alter(bucket: &Arc<dyn Bucket>, key: &Key, alter: impl FnOnce(&mut Vec<u8>)) {
+    let value = bucket.get(&ctx(), key).await.unwrap().unwrap().value;
+    let mut bytes = value.to_vec();
+    alter(&mut bytes);
+    bucket.set(&ctx(), key, bytes.into()).await.unwrap();
+}
+
+on_every_store! {
+    async fn whichever_value_is_altered_answers_stay_right(store, _clock) {
+        let bucket = with_index(&store).await;
+        for number in 0..keys(&bucket).await.len() {
+            let keys = keys(&bucket).await;
+            let Some(key) = keys.get(number) else { break };
+            alter(&bucket, key, |bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            })
+            .await;
+            let index = open(&store).await;
+            check_everything(&index, &store.log()).await;
+            assert_eq!(index.status().rebuilt, 1, "{key}");
+            index.persist(&ctx()).await.unwrap();
+        }
+    }
+
+    async fn a_block_that_is_gone_and_one_in_the_place_of_another_are_found(store, _clock) {
+        let bucket = with_index(&store).await;
+        let first = keys(&bucket).await;
+        let block = first.iter().find(|key| key.as_str().starts_with("block.")).unwrap();
+        bucket.purge(&ctx(), block, None).await.unwrap();
+        let index = open(&store).await;
+        check_everything(&index, &store.log()).await;
+        index.persist(&ctx()).await.unwrap();
+
+        let blocks = keys(&bucket).await;
+        let blocks: Vec<_> = blocks.iter().filter(|key| key.as_str().starts_with("block.")).collect();
+        let other = bucket.get(&ctx(), blocks[1]).await.unwrap().unwrap().value;
+        bucket.set(&ctx(), blocks[0], other).await.unwrap();
+        let index = open(&store).await;
+        check_everything(&index, &store.log()).await;
+        assert_eq!(index.status().rebuilt, 1);
+    }
+
+    async fn an_index_of_another_version_of_the_format_is_built_anew(store, _clock) {
+        let bucket = with_index(&store).await;
+        alter(&bucket, &Key::new("manifest").unwrap(), |bytes| bytes[7] = 2).await;
+        let index = open(&store).await;
+        assert_eq!((index.status().rebuilt, index.status().entries), (1, 0));
+        check_everything(&index, &store.log()).await;
+        // Nobody needs what the other version had written.
+        index.persist(&ctx()).await.unwrap();
+        let blocks = keys(&bucket).await.len() as u64 - 1;
+        assert_eq!(blocks, index.status().blocks);
+    }
+
+    async fn an_open_index_notices_that_the_bucket_was_emptied(store, _clock) {
+        let bucket = with_index(&store).await;
+        let index = open(&store).await;
+        check_everything(&index, &store.log()).await;
+        for key in bucket.all_keys(&ctx()).await.unwrap() {
+            bucket.purge(&ctx(), &key, None).await.unwrap();
+        }
+        fill(&store, 0, 9).await;
+        check_everything(&index, &store.log()).await;
+        index.persist(&ctx()).await.unwrap();
+        check_everything(&index, &store.log()).await;
+        check_everything(&open(&store).await, &store.log()).await;
+    }
+}
+
+/// An index of one store over the log of another.
+async fn over(log_of: &Arc<dyn Store>, bucket_of: &Arc<dyn Store>) -> EventIndex {
+    let bucket = bucket(bucket_of).await;
+    EventIndex::over(log_of.log(), bucket, small())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_index_that_is_ahead_of_its_log_is_built_anew() {
+    let (store, _) = in_memory().await;
+    with_index(&store).await;
+    // The same history, as it was some events before.
+    let (restored, _) = in_memory().await;
+    fill(&restored, 0, 50).await;
+    let index = over(&restored, &store).await;
+    assert_eq!(index.status().rebuilt, 1);
+    check_everything(&index, &restored.log()).await;
+    index.persist(&ctx()).await.unwrap();
+    // And again the other way round: what it took in meanwhile went on elsewhere.
+    fill(&restored, 60, 69).await;
+    index.persist(&ctx()).await.unwrap();
+    let index = over(&store, &store).await;
+    assert_eq!(index.status().rebuilt, 1);
+    check_everything(&index, &store.log()).await;
+}
+
+#[tokio::test]
+async fn an_index_of_another_log_is_built_anew_however_long_both_are() {
+    let (store, _) = in_memory().await;
+    with_index(&store).await;
+    let (other, clock) = in_memory().await;
+    clock.advance(std::time::Duration::from_secs(1));
+    append(&other.log(), &[event(9, 4)]).await;
+    fill(&other, 0, 100).await;
+    let index = over(&other, &store).await;
+    assert_eq!(index.status().rebuilt, 1);
+    check_everything(&index, &other.log()).await;
+}
+
+#[tokio::test]
+async fn an_index_that_ends_where_the_log_does_is_kept() {
+    let (store, _) = in_memory().await;
+    with_index(&store).await;
+    let (same, _) = in_memory().await;
+    fill(&same, 0, 70).await;
+    let index = over(&same, &store).await;
+    assert_eq!(index.status().rebuilt, 0);
+    check_everything(&index, &same.log()).await;
+}
+
+#[tokio::test]
+async fn a_block_is_found_to_be_altered_by_whoever_merges_it() {
+    let (store, _) = in_memory().await;
+    let bucket = with_index(&store).await;
+    let keys = keys(&bucket).await;
+    let block = keys
+        .iter()
+        .find(|key| key.as_str().starts_with("block."))
+        .unwrap();
+    alter(&bucket, block, |bytes| bytes.reverse()).await;
+    let index = open(&store).await;
+    for round in 0..30 {
+        fill(&store, round, round + 20).await;
+        index.persist(&ctx()).await.unwrap();
+    }
+    assert_eq!(index.status().rebuilt, 1);
+    check_everything(&index, &store.log()).await;
+}
