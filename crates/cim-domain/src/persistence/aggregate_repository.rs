@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cim_store::{Context, EventLog, StreamRange, Version};
 
+use super::snapshot::Written;
 use super::{
     AggregateMetadata, AggregatePage, AggregateQuery, DeleteOptions, Executed, ExecutedMany,
     LoadOptions, Loaded, Participant, Participants, Repository, RepositoryError, SaveOptions,
@@ -214,6 +215,17 @@ impl<A: Aggregate> AggregateRepository<A> {
         command: A::Command,
     ) -> Result<Executed<A>, RepositoryError<A::Error>> {
         self.repository.execute(&self.ctx, id, command).await
+    }
+
+    /// Takes a snapshot of an aggregate as it is now, as [`Repository::take_snapshot`] does.
+    ///
+    /// # Errors
+    /// As [`Repository::take_snapshot`].
+    pub async fn take_snapshot(
+        &self,
+        id: &<A as Aggregate>::Id,
+    ) -> Result<Written, RepositoryError<A::Error>> {
+        self.repository.take_snapshot(&self.ctx, id).await
     }
 
     /// Whether there is an aggregate: it has events and was not deleted.

@@ -10,6 +10,7 @@ use cim_store::{
 use super::TagsError;
 use super::event_index::IndexError;
 use super::snapshot::SnapshotError;
+use super::state_copies::StateCopyError;
 use crate::{DecodeError, EncodeError};
 
 /// What goes wrong in a [`Repository`](super::Repository); `E` is the aggregate's own error.
@@ -27,7 +28,8 @@ use crate::{DecodeError, EncodeError};
 /// | `Unknown` | append the same commit id again, or ask [`resolve`](cim_store::EventLog::resolve) |
 /// | `Index` | ask without it, or see what its bucket says |
 /// | `NoSnapshots` | give the repository [snapshots](super::Repository::with_snapshots), or don't ask for one |
-/// | `Snapshot` | see its source; the events are not concerned |
+/// | `NoStateCopies` | give the repository [some](super::Repository::with_state_copies) |
+/// | `Snapshot`, `StateCopy` | see its source; the events are not concerned |
 /// | `Store` | see [its kind](EventLogError::kind) |
 ///
 /// ```
@@ -163,6 +165,14 @@ where
     /// A snapshot that was asked for could not be written. Events are stored without it.
     #[error("the snapshot could not be written")]
     Snapshot(#[source] SnapshotError),
+    /// Copies of states were to be looked at where there are none.
+    #[error(
+        "this repository writes no copies of states; give it some by `Repository::with_state_copies`"
+    )]
+    NoStateCopies,
+    /// A copy of a state could not be read or written. The events are not concerned.
+    #[error("the copy of the state could not be seen to")]
+    StateCopy(#[source] StateCopyError),
     /// The event log failed or refused.
     #[error("the event log could not do it")]
     Store(#[source] EventLogError),

@@ -48,6 +48,7 @@ mod repository;
 mod retry;
 pub mod snapshot;
 mod state;
+pub mod state_copies;
 mod tags;
 mod tombstone;
 pub mod verification;
@@ -72,8 +73,8 @@ pub use nats::{
     NatsRepositoryConfig, NatsSimpleRepository,
 };
 pub use repository::{
-    AggregatePage, AggregateQuery, DeleteOptions, Executed, LoadOptions, Loaded, Recreation,
-    Repository, SaveOptions, Saved,
+    AggregatePage, AggregateQuery, CopyCondition, CopyLag, CopyRepairs, DeleteOptions, Executed,
+    LoadOptions, Loaded, Recreation, Repository, SaveOptions, Saved,
 };
 pub use retry::RetryPolicy;
 pub use snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore};

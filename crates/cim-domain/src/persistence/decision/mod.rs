@@ -163,6 +163,10 @@ impl<A: Aggregate> Repository<A> {
             }
             match self.writer.append(ctx, &append, commit_id).await {
                 Ok(appended) => {
+                    let List(members) = participants.members();
+                    for member in members {
+                        member.stored(ctx, &append, &appended).await;
+                    }
                     let appended = (append.event_count() > 0).then_some(appended);
                     return settled(decided, appended, attempts);
                 }

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cim_store::stream_id::StreamIdError;
-use cim_store::{Context, EventLog, Metadata, NewEvent, StreamId, Timestamp, Version};
+use cim_store::{
+    Append, Appended, Context, EventLog, Metadata, NewEvent, StreamId, Timestamp, Version,
+};
 
 use super::Draft;
 use crate::Aggregate;
 use crate::persistence::error::{ReplayFault, WriteFault};
 use crate::persistence::replay::{Replay, Until};
+use crate::persistence::repository::after_append::{Stored, payload_bytes};
 use crate::persistence::{Recreation, Repository};
 
 /// An aggregate that takes part in a decision over several: made by
@@ -69,6 +72,8 @@ pub(super) trait AnyParticipant: Send {
     /// The version that the decision stands on.
     fn version(&self) -> Version;
     fn encode(&self, stream: &StreamId) -> Result<Vec<NewEvent>, WriteFault>;
+    /// Sees to what follows from its events, now that they are stored.
+    async fn stored(&self, ctx: &Context, append: &Append, appended: &Appended);
 }
 
 #[async_trait]
@@ -90,13 +95,33 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
         let Ok(stream) = &self.stream else {
             return Ok(()); // refused before
         };
-        let replay = match &mut self.replay {
-            Some(replay) => replay,
-            none => none.insert(self.repository.replay(stream.clone())),
+        let (repository, now) = (&self.repository, Until::default());
+        match &mut self.replay {
+            Some(replay) => replay.advance(repository.log().as_ref(), ctx, &now).await,
+            none => {
+                let replay = repository.replayed(ctx, stream.clone(), &now, true).await?;
+                *none = Some(replay);
+                Ok(())
+            }
+        }
+    }
+
+    async fn stored(&self, ctx: &Context, append: &Append, appended: &Appended) {
+        let (Ok(stream), Some(draft)) = (&self.stream, &self.draft) else {
+            return;
         };
-        replay
-            .advance(self.repository.log().as_ref(), ctx, &Until::default())
-            .await
+        let Some(head) = appended.head(stream) else {
+            return;
+        };
+        let misses_none = self.replay.as_ref().is_none_or(|it| it.skipped() == 0);
+        let stored = Stored {
+            head,
+            stored_at: appended.stored_at,
+            bytes: payload_bytes(append, stream),
+            state: misses_none.then_some(&draft.state),
+            create_snapshot: false,
+        };
+        self.repository.after_append(ctx, stored).await;
     }
 
     fn tombstone(&self) -> Option<Deleted> {

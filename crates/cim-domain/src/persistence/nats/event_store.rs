@@ -75,10 +75,7 @@ impl<E: DomainEvent> OnNats<TypedEventStore<E>> {
         let store = NatsStore::open(nats_url, config.settings).await?;
         let inner = TypedEventStore::new(store.log(), &config.context, &config.aggregate_type)?;
         let inner = inner.with_verification(config.verification);
-        Ok(Self {
-            inner,
-            store: Arc::new(store),
-        })
+        Ok(Self::new_on(Arc::new(store), inner))
     }
 }
 

@@ -43,6 +43,8 @@ use std::sync::Arc;
 
 use cim_store::{EventLogError, Store};
 
+use super::write_behind::WriteBehind;
+
 /// The NATS client, as the constructors here take it.
 pub use async_nats;
 pub use cim_store_nats::{Credentials, NatsSettings, NatsStore};
@@ -59,19 +61,33 @@ pub use states::{NatsKvRepository, NatsKvRepositoryBuilder, NatsSimpleRepository
 pub struct OnNats<T> {
     inner: T,
     store: Arc<dyn Store>,
+    /// What is written after the events, and has to be before the store is closed.
+    behind: Vec<WriteBehind>,
 }
 
 impl<T> OnNats<T> {
+    fn new_on(store: Arc<dyn Store>, inner: T) -> Self {
+        Self {
+            inner,
+            store,
+            behind: Vec::new(),
+        }
+    }
+
     /// The store, with its log and all its buckets.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Closes the store: ends writing and waits for what is under way. Later calls get `Closed`.
+    /// Closes the store: ends writing and waits for what is under way, snapshots and copies of
+    /// states included. Later calls get `Closed`.
     ///
     /// # Errors
     /// As [`Store::close`].
     pub async fn close(&self) -> Result<(), EventLogError> {
+        for behind in &self.behind {
+            behind.settled().await;
+        }
         self.store.close().await
     }
 }

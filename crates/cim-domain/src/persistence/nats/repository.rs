@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use async_nats::Client;
 use cim_store::{EventLogError, Store as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{NatsSettings, NatsStore, OnNats};
 use crate::Aggregate;
+use crate::persistence::snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore};
+use crate::persistence::state_copies::{StateCopies, StateCopySettings};
 use crate::persistence::{AggregateRepository, LoadVerification, Repository, RepositoryError};
 
 /// An [`AggregateRepository`] on NATS JetStream, with a store that was opened for it.
@@ -16,7 +20,7 @@ use crate::persistence::{AggregateRepository, LoadVerification, Repository, Repo
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
 /// # enum OrderEvent { Placed { number: String } }
-/// # #[derive(Debug, Default)] struct Order { number: String }
+/// # #[derive(Clone, Debug, Default, Serialize, Deserialize)] struct Order { number: String }
 /// # impl Aggregate for Order {
 /// #     const CONTEXT: &'static str = "docs";
 /// #     const TYPE: &'static str = "Order";
@@ -46,18 +50,21 @@ pub type NatsRepository<A> = OnNats<AggregateRepository<A>>;
 
 /// How a [`NatsRepository`] is opened.
 ///
-/// Of these settings `event_stream_name`, `cache_size` and `enable_ipld` take effect; the others
-/// name places in which [`NatsRepository`] keeps nothing so far.
+/// Of these settings `read_model_bucket` has no effect so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatsRepositoryConfig<'a> {
     /// The JetStream stream that the log of all events is in: 1 to 32 ASCII letters, digits, `-`
     /// and `_`. An account has one log, so every program that uses it gives the same name.
     pub event_stream_name: &'a str,
-    /// Without effect so far: states are not copied anywhere.
+    /// The KV bucket (on the JetStream stream `KV_{name}`) where the state of an aggregate is copied
+    /// as JSON after each save, under `cim.aggregates.{context}.{aggregate}.{id}.state.{version}`, for
+    /// other services to read without replay: [`StateCopies`]. Empty: states are not copied.
     pub aggregate_stream_name: &'a str,
     /// Without effect so far: this repository writes no read models.
     pub read_model_bucket: &'a str,
-    /// Without effect so far: this repository writes no snapshots.
+    /// The KV bucket of [snapshots](crate::persistence::snapshot): every
+    /// [`SNAPSHOT_EVERY`](Self::SNAPSHOT_EVERY) events one is taken, and the last two of each
+    /// aggregate are kept. Empty: none are taken or used.
     pub snapshot_bucket: &'a str,
     /// Of how many aggregates the last version is remembered, about 250 bytes each. An aggregate
     /// that is remembered is appended to in one round trip, another one in two.
@@ -69,8 +76,14 @@ pub struct NatsRepositoryConfig<'a> {
     pub enable_ipld: bool,
 }
 
+impl NatsRepositoryConfig<'_> {
+    /// After how many events a snapshot is taken.
+    pub const SNAPSHOT_EVERY: u64 = 100;
+}
+
 impl Default for NatsRepositoryConfig<'_> {
-    /// The log under its usual name, [`NatsSettings::STREAM`], and 1000 versions remembered.
+    /// The log under its usual name, [`NatsSettings::STREAM`], copies of states, snapshots, and 1000
+    /// versions remembered.
     fn default() -> Self {
         Self {
             event_stream_name: NatsSettings::STREAM,
@@ -83,12 +96,20 @@ impl Default for NatsRepositoryConfig<'_> {
     }
 }
 
-impl<A: Aggregate> OnNats<AggregateRepository<A>> {
-    /// Opens the log and makes it where it does not exist, with one replica.
+impl<A> OnNats<AggregateRepository<A>>
+where
+    A: Aggregate + Clone + Serialize + DeserializeOwned,
+{
+    /// Opens the log and the buckets of snapshots and copies of states, and makes them where they do
+    /// not exist, with one replica.
+    ///
+    /// The aggregate's serde implementations are for these two. An aggregate that has none is opened
+    /// by [`with_settings`](Self::with_settings), without both.
     ///
     /// # Errors
     /// `Store`, where it can't be opened, or `aggregate_type` is not the aggregate's own
-    /// [`TYPE`](Aggregate::TYPE), which names its streams.
+    /// [`TYPE`](Aggregate::TYPE), which names its streams; `Snapshot`, `StateCopy`, where their bucket
+    /// can't be opened, or exists with other settings.
     pub async fn new(
         client: Client,
         config: NatsRepositoryConfig<'_>,
@@ -97,15 +118,46 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
         let settings = NatsSettings::default()
             .with_stream(config.event_stream_name)
             .with_head_cache(config.cache_size);
-        let verification = match config.enable_ipld {
+        let (mut repository, store) =
+            open_repository::<A>(client, settings, aggregate_type.as_ref()).await?;
+        repository = repository.with_verification(match config.enable_ipld {
             true => LoadVerification::EveryRead,
             false => LoadVerification::Off,
-        };
-        Self::open(client, settings, aggregate_type.as_ref(), verification).await
+        });
+        let mut behind = Vec::new();
+        if !config.snapshot_bucket.is_empty() {
+            let settings = SnapshotSettings {
+                bucket: config.snapshot_bucket,
+                ..SnapshotSettings::default()
+            };
+            let snapshots = SnapshotStore::open(&store, settings).await;
+            let snapshots = snapshots.map_err(RepositoryError::Snapshot)?;
+            behind.push(snapshots.queue.clone());
+            let policy = SnapshotPolicy::EveryEvents(NatsRepositoryConfig::SNAPSHOT_EVERY);
+            repository = repository.with_snapshots(snapshots, policy);
+        }
+        if !config.aggregate_stream_name.is_empty() {
+            let settings = StateCopySettings {
+                bucket: config.aggregate_stream_name,
+                ..StateCopySettings::default()
+            };
+            let copies = StateCopies::open(&store, settings).await;
+            let copies = copies.map_err(RepositoryError::StateCopy)?;
+            behind.push(copies.queue.clone());
+            repository = repository.with_state_copies(copies);
+        }
+        Ok(Self {
+            inner: repository.into(),
+            store: Arc::new(store),
+            behind,
+        })
     }
+}
 
+impl<A: Aggregate> OnNats<AggregateRepository<A>> {
     /// Opens the log with settings of the adapter: several replicas, say. The repository leaves the
-    /// verification of what it loads to the adapter.
+    /// verification of what it loads to the adapter, takes no snapshots and copies no states;
+    /// [`Repository`] has a method for each of these, and [`store`](Self::store) what they need.
     ///
     /// # Errors
     /// `Store`, where it can't be opened, or `aggregate_type` is not the aggregate's own
@@ -115,34 +167,25 @@ impl<A: Aggregate> OnNats<AggregateRepository<A>> {
         settings: NatsSettings,
         aggregate_type: impl AsRef<str>,
     ) -> Result<Self, RepositoryError<A::Error>> {
-        Self::open(
-            client,
-            settings,
-            aggregate_type.as_ref(),
-            LoadVerification::Off,
-        )
-        .await
+        let opened = open_repository::<A>(client, settings, aggregate_type.as_ref());
+        let (repository, store) = opened.await?;
+        Ok(Self::new_on(Arc::new(store), repository.into()))
     }
+}
 
-    async fn open(
-        client: Client,
-        settings: NatsSettings,
-        aggregate_type: &str,
-        verification: LoadVerification,
-    ) -> Result<Self, RepositoryError<A::Error>> {
-        if aggregate_type != A::TYPE {
-            return Err(RepositoryError::Store(
-                EventLogError::invalid("the aggregate has another type than the repository")
-                    .with("repository", aggregate_type)
-                    .with("aggregate", A::TYPE)
-                    .with_hint("give the repository the aggregate's own type"),
-            ));
-        }
-        let store = NatsStore::with_client(client, settings).await?;
-        let repository = Repository::new(store.log()).with_verification(verification);
-        Ok(Self {
-            inner: AggregateRepository::from(repository),
-            store: Arc::new(store),
-        })
+async fn open_repository<A: Aggregate>(
+    client: Client,
+    settings: NatsSettings,
+    aggregate_type: &str,
+) -> Result<(Repository<A>, NatsStore), RepositoryError<A::Error>> {
+    if aggregate_type != A::TYPE {
+        return Err(RepositoryError::Store(
+            EventLogError::invalid("the aggregate has another type than the repository")
+                .with("repository", aggregate_type)
+                .with("aggregate", A::TYPE)
+                .with_hint("give the repository the aggregate's own type"),
+        ));
     }
+    let store = NatsStore::with_client(client, settings).await?;
+    Ok((Repository::new(store.log()), store))
 }

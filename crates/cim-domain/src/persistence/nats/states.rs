@@ -61,10 +61,7 @@ impl<A> OnNats<SimpleRepository<A>> {
             .map_err(StateError::Open)?;
         let (bucket, aggregate_type) = (bucket.as_ref(), aggregate_type.as_ref());
         let inner = SimpleRepository::open(&store, bucket, aggregate_type).await?;
-        Ok(Self {
-            inner,
-            store: Arc::new(store),
-        })
+        Ok(Self::new_on(Arc::new(store), inner))
     }
 }
 
@@ -158,6 +155,6 @@ impl NatsKvRepositoryBuilder {
             .map_err(StateError::Open)?;
         let store = Arc::new(store);
         let inner = self.inner.store(store.clone()).build().await?;
-        Ok(OnNats { inner, store })
+        Ok(OnNats::new_on(store, inner))
     }
 }

@@ -24,11 +24,13 @@ impl<A: Aggregate> Repository<A> {
     /// Sees to what is computed from events, now that there are new ones.
     pub(in crate::persistence) async fn after_append(&self, ctx: &Context, stored: Stored<'_, A>) {
         self.snapshot_after(ctx, &stored).await;
+        self.copy_after(ctx, &stored).await;
     }
 
     /// Sees to what was computed from the events of an aggregate that is deleted now.
     pub(in crate::persistence) async fn after_delete(&self, ctx: &Context, stream: &StreamId) {
         self.drop_snapshots(ctx, stream).await;
+        self.offer_copy(ctx, stream, None).await;
     }
 }
 

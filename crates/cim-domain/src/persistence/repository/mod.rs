@@ -1,12 +1,14 @@
 //! Where applications execute commands on aggregates, and load them.
 
 pub(in crate::persistence) mod after_append;
+mod copy_repair;
 mod execute;
 mod load;
 mod options;
 mod query;
 mod save;
 mod snapshots;
+mod state_copies;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,9 +21,11 @@ use super::checked_loads::Verifier;
 use super::event_index::EventIndex;
 use super::replay::Replay;
 use super::snapshot::keeping::Snapshots;
+use super::state_copies::keeping::Copies;
 use super::{LoadVerification, RepositoryError, RetryPolicy, UnknownEvents};
 use crate::Aggregate;
 
+pub use copy_repair::{CopyCondition, CopyLag, CopyRepairs};
 pub use execute::Executed;
 pub use load::Loaded;
 pub use options::{DeleteOptions, LoadOptions, Recreation, SaveOptions};
@@ -79,6 +83,7 @@ pub struct Repository<A> {
     unknown_events: UnknownEvents,
     index: Option<EventIndex>,
     snapshots: Option<Snapshots<A>>,
+    copies: Option<Copies<A>>,
     aggregate: PhantomData<fn() -> A>,
 }
 
@@ -92,6 +97,7 @@ impl<A: Aggregate> Repository<A> {
             unknown_events: UnknownEvents::default(),
             index: None,
             snapshots: None,
+            copies: None,
             aggregate: PhantomData,
         }
     }
@@ -184,6 +190,7 @@ impl<A> Clone for Repository<A> {
             unknown_events: self.unknown_events,
             index: self.index.clone(),
             snapshots: self.snapshots.clone(),
+            copies: self.copies.clone(),
             aggregate: PhantomData,
         }
     }
@@ -200,6 +207,7 @@ impl<A: Aggregate> fmt::Debug for Repository<A> {
             .field("recreation", &self.recreation)
             .field("unknown_events", &self.unknown_events)
             .field("snapshots", &self.snapshots)
+            .field("copies", &self.copies)
             .finish_non_exhaustive()
     }
 }

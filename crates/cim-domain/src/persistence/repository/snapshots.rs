@@ -16,7 +16,7 @@ use crate::persistence::replay::{Replay, Until};
 use crate::persistence::snapshot::keeping::{Due, Last, Snapshots, Taken, UnderWay};
 use crate::persistence::snapshot::stats::count;
 use crate::persistence::snapshot::{
-    IgnoredSnapshot, Newest, Snapshot, SnapshotPolicy, SnapshotStore, Written,
+    IgnoredSnapshot, Newest, Snapshot, SnapshotError, SnapshotPolicy, SnapshotStore, Written,
 };
 use crate::persistence::write_behind::Offered;
 
@@ -108,6 +108,11 @@ impl<A: Aggregate> Repository<A> {
         let Some(snapshots) = &self.snapshots else {
             return Err(RepositoryError::NoSnapshots);
         };
+        if loaded.skipped > 0 {
+            let skipped = loaded.skipped;
+            let incomplete = SnapshotError::Incomplete { stream, skipped };
+            return Err(RepositoryError::Snapshot(incomplete));
+        }
         let taken = Taken {
             state: loaded.state,
             head: loaded.head,

@@ -33,6 +33,8 @@ pub(super) struct Envelope {
     pub(super) stored_at: Timestamp,
     pub(super) taken_at: Timestamp,
     pub(super) schema_version: u32,
+    /// The event types that the program knew, each with its schema version.
+    pub(super) events: Vec<(String, u32)>,
     pub(super) content_type: ContentType,
     pub(super) state: Bytes,
 }
@@ -49,6 +51,7 @@ struct Body {
     stored: i64,
     taken: i64,
     schema: u32,
+    events: Vec<(String, u32)>,
     #[serde(rename = "type")]
     content_type: String,
     state: Octets,
@@ -98,6 +101,7 @@ impl Envelope {
             stored: self.stored_at.as_micros(),
             taken: self.taken_at.as_micros(),
             schema: self.schema_version,
+            events: self.events.clone(),
             content_type: self.content_type.to_string(),
             state: Octets(self.state.clone()),
         };
@@ -152,6 +156,7 @@ impl Body {
             stored_at: Timestamp::from_micros(self.stored),
             taken_at: Timestamp::from_micros(self.taken),
             schema_version: self.schema,
+            events: self.events,
             content_type: ContentType::new(self.content_type)
                 .map_err(|error| shape(error.into()))?,
             state: self.state.0,
@@ -184,6 +189,7 @@ mod tests {
             stored_at: Timestamp::from_seconds(1),
             taken_at: Timestamp::from_seconds(2),
             schema_version: 3,
+            events: vec![("deposited".into(), 1)],
             content_type: ContentType::JSON,
             state: state.into(),
         }

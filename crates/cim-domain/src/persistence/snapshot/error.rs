@@ -10,6 +10,7 @@ use cim_store::{BucketError, BucketErrorKind, Fault};
 /// |---|---|
 /// | `InvalidBucket` | correct what was given |
 /// | `Encode` | see why the state has no such encoding |
+/// | `Incomplete` | run the newer program |
 /// | `TooLarge` | keep the aggregate small, or split it |
 /// | `Unknown` | nothing: the next snapshot finds out |
 /// | `Store` | see [its kind](BucketError::kind) |
@@ -31,6 +32,14 @@ pub enum SnapshotError {
         stream: cim_store::StreamId,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The state misses events, because their types are unknown to this program.
+    #[error("the state of {stream} misses {skipped} events of unknown types")]
+    Incomplete {
+        /// The aggregate's stream.
+        stream: cim_store::StreamId,
+        /// How many events it misses.
+        skipped: u64,
     },
     /// The snapshot is larger than a value of a bucket.
     #[error("the snapshot of {stream} has {size} bytes; at most {max} are possible")]

@@ -15,7 +15,8 @@ use super::{
     NewSnapshot, Newest, SinceSnapshot, Snapshot, SnapshotError, SnapshotPolicy, SnapshotQuery,
     SnapshotStore, Written,
 };
-use crate::Aggregate;
+use crate::event::{EventVersion, SplitType};
+use crate::{Aggregate, DomainEvent};
 
 /// Of how many aggregates it is remembered what their last snapshot was: some 150 bytes each.
 const REMEMBERED: usize = 8_192;
@@ -104,6 +105,7 @@ impl<A: Aggregate + Clone + Serialize + DeserializeOwned> Snapshots<A> {
                         in_place_of: taken.in_place_of,
                         ..NewSnapshot::new(&taken.state, taken.head, taken.stored_at)
                             .with_schema_version(A::SNAPSHOT_VERSION)
+                            .with_events(written::<A::Event>())
                     };
                     store.write(&ctx, &new).await
                 })
@@ -126,6 +128,7 @@ impl<A: Aggregate> Snapshots<A> {
     ) -> Newest<A> {
         let query = SnapshotQuery {
             schema_version: A::SNAPSHOT_VERSION,
+            reads: Some(reads::<A::Event>),
             up_to_version,
             up_to_time,
         };
@@ -249,6 +252,21 @@ impl Last {
             ..Self::default()
         }
     }
+}
+
+/// The event types that a program writes.
+fn written<E: DomainEvent>() -> Vec<(String, u32)> {
+    let types = E::EVENT_TYPES.iter();
+    types.map(|it| (it.name.to_owned(), it.version)).collect()
+}
+
+/// Whether a program reads events of this type and schema version.
+fn reads<E: DomainEvent>(name: &str, version: u32) -> bool {
+    let is_current = |it: &EventVersion| it.is_named(name) && version <= it.version;
+    let is_split = |it: &SplitType| it.name == name && it.takes(version);
+    E::EVENT_TYPES.iter().any(is_current)
+        || E::SPLIT_TYPES.iter().any(is_split)
+        || E::RETIRED_TYPES.contains(&name)
 }
 
 fn insert(known: &mut HashMap<StreamId, Last>, stream: &StreamId, last: Last) {

@@ -14,6 +14,9 @@ pub enum IgnoredSnapshot {
     OtherFormat,
     /// It was taken with another [`SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
     OtherSchema,
+    /// It was taken by a program that knew event types which this one does not, so that its state
+    /// may hold more than this one understands.
+    UnknownEvents,
     /// It is of another aggregate than its key says.
     OtherAggregate,
     /// Its state can't be read: another codec, or another shape without another
@@ -26,10 +29,11 @@ pub enum IgnoredSnapshot {
 }
 
 impl IgnoredSnapshot {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Damaged,
         Self::OtherFormat,
         Self::OtherSchema,
+        Self::UnknownEvents,
         Self::OtherAggregate,
         Self::Unreadable,
         Self::AheadOfLog,
@@ -43,6 +47,7 @@ impl fmt::Display for IgnoredSnapshot {
             Self::Damaged => "it is damaged",
             Self::OtherFormat => "its format is not known",
             Self::OtherSchema => "it was taken with another snapshot version",
+            Self::UnknownEvents => "its program knew event types that this one does not",
             Self::OtherAggregate => "it is of another aggregate",
             Self::Unreadable => "its state can't be read",
             Self::AheadOfLog => "it is ahead of the log",
@@ -154,6 +159,6 @@ mod tests {
         for (times, reason) in IgnoredSnapshot::ALL.into_iter().enumerate() {
             assert_eq!(counts[times], (reason, times as u64 + 1));
         }
-        assert_eq!(stats.ignored_in_all(), 28);
+        assert_eq!(stats.ignored_in_all(), 36);
     }
 }

@@ -120,6 +120,8 @@ pub struct Snapshot<S = Bytes> {
     pub taken_at: Timestamp,
     /// The [`SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION) it was taken with.
     pub schema_version: u32,
+    /// The event types that the program knew which took it, each with its schema version.
+    pub events: Vec<(String, u32)>,
     /// How the state is encoded.
     pub content_type: ContentType,
     /// How many bytes it has in the bucket.
@@ -140,15 +142,21 @@ pub struct NewSnapshot<'a, S: ?Sized> {
     pub stored_at: Timestamp,
     /// What counts the shapes of the state, from 1: 1 unless it is set.
     pub schema_version: u32,
+    /// The event types that the state may come from, each with its schema version. Empty unless it
+    /// is set: nothing is said about them.
+    pub events: Vec<(String, u32)>,
     /// A snapshot that was found not to stand on the log: it is replaced whatever its version says.
     pub in_place_of: Option<Revision>,
 }
 
 /// Which snapshot is looked for. The default: the newest, with schema version 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct SnapshotQuery {
     /// The schema version that it must have.
     pub schema_version: u32,
+    /// Whether the program reads events of this type and schema version. It has to read all those
+    /// that the snapshot names; `None`: whatever they are.
+    pub reads: Option<fn(&str, u32) -> bool>,
     /// It must not be of a later version than this.
     pub up_to_version: Option<Version>,
     /// The last event in it must not have been stored after this moment.
@@ -370,17 +378,22 @@ impl SnapshotStore {
         new: &NewSnapshot<'_, S>,
     ) -> Result<Bytes, SnapshotError> {
         let stream = &new.head.stream;
-        let unencodable = |source| SnapshotError::Encode {
-            stream: stream.clone(),
-            source,
+        let unencodable = |source: Box<dyn std::error::Error + Send + Sync>| {
+            let stream = stream.clone();
+            SnapshotError::Encode { stream, source }
         };
+        let content_type = self.codec.content_type();
+        let content_type = content_type.map_err(|error| unencodable(error.into()))?;
+        let state = self.codec.encode(new.state);
+        let state = state.map_err(|error| unencodable(error.into()))?;
         let envelope = Envelope {
             head: new.head.clone(),
             stored_at: new.stored_at,
             taken_at: self.clock.now(),
             schema_version: new.schema_version,
-            content_type: self.codec.content_type(),
-            state: self.codec.encode(new.state).map_err(unencodable)?.into(),
+            events: new.events.clone(),
+            content_type,
+            state: state.into(),
         };
         let max = Limits::CONTRACT.payload_bytes;
         let beyond = |size: usize| SnapshotError::TooLarge {
@@ -495,6 +508,7 @@ impl<S> Snapshot<S> {
             stored_at: self.stored_at,
             taken_at: self.taken_at,
             schema_version: self.schema_version,
+            events: self.events,
             content_type: self.content_type,
             bytes: self.bytes,
             revision: self.revision,
@@ -515,6 +529,7 @@ impl Snapshot {
             stored_at: envelope.stored_at,
             taken_at: envelope.taken_at,
             schema_version: envelope.schema_version,
+            events: envelope.events,
             content_type: envelope.content_type,
             bytes: entry.value.len() as u64,
             revision: entry.revision,
@@ -530,6 +545,7 @@ impl<'a, S: ?Sized> NewSnapshot<'a, S> {
             head,
             stored_at,
             schema_version: 1,
+            events: Vec::new(),
             in_place_of: None,
         }
     }
@@ -538,6 +554,13 @@ impl<'a, S: ?Sized> NewSnapshot<'a, S> {
     #[must_use]
     pub fn with_schema_version(mut self, version: u32) -> Self {
         self.schema_version = version;
+        self
+    }
+
+    /// As made of events of these types.
+    #[must_use]
+    pub fn with_events(mut self, events: Vec<(String, u32)>) -> Self {
+        self.events = events;
         self
     }
 
@@ -564,6 +587,7 @@ impl Default for SnapshotQuery {
     fn default() -> Self {
         Self {
             schema_version: 1,
+            reads: None,
             up_to_version: None,
             up_to_time: None,
         }
@@ -583,6 +607,11 @@ impl SnapshotQuery {
         }
         if snapshot.schema_version != self.schema_version {
             return Err(IgnoredSnapshot::OtherSchema);
+        }
+        let is_read =
+            |(name, version): &(String, u32)| self.reads.is_none_or(|reads| reads(name, *version));
+        if !snapshot.events.iter().all(is_read) {
+            return Err(IgnoredSnapshot::UnknownEvents);
         }
         let too_new = self
             .up_to_version

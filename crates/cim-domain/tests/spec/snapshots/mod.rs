@@ -2,7 +2,6 @@
 
 mod distrust;
 mod format;
-mod held_bucket;
 mod histories;
 mod repository;
 mod store;

@@ -12,9 +12,9 @@ use cim_domain::store::{EventLogExt as _, Version};
 use cim_domain::{Aggregate, DomainEvent, Repository, SaveOptions};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::held_bucket::HeldBucket;
 use super::{Tally, TallyEvent, add, anna, id, open, sum_to, watched};
 use crate::account::ctx;
+use crate::held_bucket::HeldBucket;
 use crate::stores::{on_every_store, on_every_store_with_our_clock, open_at_noon};
 
 fn added(number: u64) -> Vec<TallyEvent> {
