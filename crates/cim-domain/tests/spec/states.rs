@@ -304,6 +304,51 @@ on_every_store_with_our_clock! {
     }
 }
 
+/// A server has a clock of its own, so here the time really passes: the shortest there is.
+#[cfg(feature = "nats")]
+async fn wait_for_the_end_of_a_state(store: Arc<dyn Store>) {
+    use cim_domain::store::{Operation, SubjectPattern, WatchFrom};
+    use futures_util::TryStreamExt as _;
+
+    let products = builder(&store)
+        .ttl_seconds(1)
+        .build::<Product>()
+        .await
+        .unwrap();
+    let all = SubjectPattern::all();
+    let mut changes = products
+        .bucket()
+        .watch(&ctx(), &all, WatchFrom::Now)
+        .await
+        .unwrap();
+    products
+        .save(&product("a", 1), ExpectedVersion::NEW)
+        .await
+        .unwrap();
+    while changes.try_next().await.unwrap().unwrap().operation != Operation::Purge {}
+
+    assert_eq!(products.load(&id("a")).await.unwrap(), None);
+    assert!(products.list().await.unwrap().is_empty());
+    products
+        .save(&product("a", 2), ExpectedVersion::NEW)
+        .await
+        .unwrap();
+}
+
+#[cfg(feature = "nats")]
+#[tokio::test]
+async fn a_state_on_a_server_ends_with_its_time_to_live() {
+    let (store, _) = crate::stores::open_on_nats().await;
+    wait_for_the_end_of_a_state(store).await;
+}
+
+#[cfg(feature = "nats")]
+#[tokio::test]
+async fn a_state_on_a_cluster_ends_with_its_time_to_live() {
+    let (store, _) = crate::stores::open_on_cluster().await;
+    wait_for_the_end_of_a_state(store).await;
+}
+
 /// What a test asks for: of which of two ids, expecting what.
 #[derive(Clone, Copy, Debug)]
 enum Expect {

@@ -20,6 +20,13 @@ macro_rules! on_every_store {
                 let (store, clock) = $crate::stores::open_on_nats().await;
                 run(store, clock).await;
             }
+
+            #[cfg(feature = "nats")]
+            #[tokio::test]
+            async fn cluster() {
+                let (store, clock) = $crate::stores::open_on_cluster().await;
+                run(store, clock).await;
+            }
         }
     )*};
 }
@@ -77,17 +84,39 @@ pub(crate) async fn open_at_noon(url: &str) -> (Arc<dyn Store>, ManualClock) {
 #[cfg(feature = "nats")]
 pub(crate) async fn open_on_nats() -> (Arc<dyn Store>, ManualClock) {
     use cim_conformance::nats_server::{ServerSettings, TestServer};
-    use cim_domain::persistence::nats::{Credentials, NatsSettings, NatsStore};
     use std::sync::OnceLock;
 
     static SERVER: OnceLock<TestServer> = OnceLock::new();
     let server =
-        SERVER.get_or_init(|| TestServer::start(ServerSettings::new().accounts(200)).unwrap());
-    let account = format!("a{}", server.next_account().unwrap());
-    let settings = NatsSettings::default().with_credentials(Credentials::UserPassword {
-        user: account.clone(),
-        password: account,
-    });
-    let store = NatsStore::open(&server.url(), settings).await.unwrap();
+        SERVER.get_or_init(|| TestServer::start(ServerSettings::new().accounts(400)).unwrap());
+    let account = server.next_account().unwrap();
+    open_in_account(&server.url(), account, 1).await
+}
+
+/// The same on a cluster of three, which keeps everything three times.
+#[cfg(feature = "nats")]
+pub(crate) async fn open_on_cluster() -> (Arc<dyn Store>, ManualClock) {
+    use cim_conformance::nats_server::{ServerSettings, TestCluster};
+    use std::sync::OnceLock;
+
+    static CLUSTER: OnceLock<TestCluster> = OnceLock::new();
+    let cluster =
+        CLUSTER.get_or_init(|| TestCluster::start(ServerSettings::new().accounts(400)).unwrap());
+    let account = cluster.next_account().unwrap();
+    open_in_account(&cluster.url(), account, 3).await
+}
+
+#[cfg(feature = "nats")]
+async fn open_in_account(url: &str, account: usize, replicas: u8) -> (Arc<dyn Store>, ManualClock) {
+    use cim_domain::persistence::nats::{Credentials, NatsSettings, NatsStore};
+
+    let account = format!("a{account}");
+    let settings = NatsSettings::default()
+        .with_replicas(replicas)
+        .with_credentials(Credentials::UserPassword {
+            user: account.clone(),
+            password: account,
+        });
+    let store = NatsStore::open(url, settings).await.unwrap();
     (Arc::new(store), ManualClock::at(NOON))
 }
