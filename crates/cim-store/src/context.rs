@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
-use crate::{CausationId, Clock, CorrelationId};
+use crate::{CausationId, Clock, CorrelationId, EventId, RecordedEvent};
 
 /// What a caller brings along to every operation.
 ///
@@ -20,6 +20,35 @@ use crate::{CausationId, Clock, CorrelationId};
 ///
 /// let ctx = Context::new().with_timeout(&SystemClock, Duration::from_secs(2));
 /// assert!(ctx.deadline().is_some());
+/// ```
+///
+/// # Conversations
+/// What belongs together has one correlation id, and each event names in its causation id what led
+/// to it. Whoever acts because of an event asks under [`caused_by`](Self::caused_by), and so the
+/// conversation goes on, through as many streams as it takes. A log stores the ids that it is
+/// given; the repositories of `cim-domain` begin a conversation for what belongs to none.
+///
+/// ```
+/// use cim_store::{memory::MemoryStore, *};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let log = MemoryStore::new().log();
+/// let (order, invoice) = (StreamId::new("sales", "order", "7")?, StreamId::new("sales", "invoice", "9")?);
+/// let ctx = Context::new().with_principal(Principal::new("billing")?);
+///
+/// let placed = NewEvent::json("order_placed", &12)?;
+/// log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed]).await?;
+/// let placed = log.read_all(&ctx, &order).await?.remove(0);
+///
+/// let because = ctx.caused_by(&placed);
+/// let written = NewEvent::json("invoice_written", &12)?;
+/// log.append_to(&because, &invoice, ExpectedVersion::NEW, vec![written]).await?;
+/// let written = log.read_all(&ctx, &invoice).await?.remove(0);
+/// assert_eq!(written.causation_id, Some(placed.id.into()));
+/// assert_eq!(written.correlation_id, Some(placed.id.into())); // the order began it
+/// assert_eq!(written.principal, placed.principal);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Context {
@@ -55,6 +84,17 @@ impl Context {
     pub fn with_causation_id(mut self, id: CausationId) -> Self {
         self.causation_id = Some(id);
         self
+    }
+
+    /// The context of what is done because of an event: in the event's conversation, caused by it.
+    /// An event that belongs to no conversation begins one, whose correlation id is the event's own id.
+    /// Principal, trace and deadline stay those of this context.
+    #[must_use]
+    pub fn caused_by(&self, event: impl Into<Cause>) -> Self {
+        let cause = event.into();
+        self.clone()
+            .with_correlation_id(cause.conversation())
+            .with_causation_id(cause.event_id.into())
     }
 
     /// When the operation must have ended, on the store's [`Clock::monotonic`].
@@ -123,6 +163,33 @@ impl Context {
     pub fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(clock.monotonic()))
+    }
+}
+
+/// An event that something is done because of: what [`Context::caused_by`] takes. Events of every
+/// shape become one; whoever heard of an event elsewhere says what its ids are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cause {
+    /// The event's id.
+    pub event_id: EventId,
+    /// The conversation that the event belongs to.
+    pub correlation_id: Option<CorrelationId>,
+}
+
+impl Cause {
+    /// The conversation that goes on with what is done now: the event's, or else the one that begins
+    /// with it.
+    pub fn conversation(&self) -> CorrelationId {
+        self.correlation_id.unwrap_or(self.event_id.into())
+    }
+}
+
+impl From<&RecordedEvent> for Cause {
+    fn from(event: &RecordedEvent) -> Self {
+        Self {
+            event_id: event.id,
+            correlation_id: event.correlation_id,
+        }
     }
 }
 

@@ -96,6 +96,20 @@ impl From<EventId> for CausationId {
     }
 }
 
+/// The conversation that begins with this event.
+impl From<EventId> for CorrelationId {
+    fn from(id: EventId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// The conversation that begins with this commit.
+impl From<CommitId> for CorrelationId {
+    fn from(id: CommitId) -> Self {
+        Self(id.0)
+    }
+}
+
 /// Where a store takes fresh ids from.
 pub trait IdGenerator: Send + Sync + fmt::Debug + 'static {
     /// A UUID that was never handed out before.

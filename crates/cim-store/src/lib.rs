@@ -60,7 +60,7 @@ pub use bucket::{
 pub use capabilities::{BucketCapabilities, Durability, FlushPolicy, LogCapabilities};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{Append, Appended, Check, Head, Resolution, StreamWrite};
-pub use context::{Context, Principal, TraceParent};
+pub use context::{Cause, Context, Principal, TraceParent};
 pub use error::{
     BucketError, BucketErrorKind, EventLogError, EventLogErrorKind, Fault, PortError, PortErrorKind,
 };

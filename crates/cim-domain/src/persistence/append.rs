@@ -67,7 +67,8 @@ impl Writer {
     }
 
     /// Fixes a commit's id and everything else about it, so that appending it again repeats the
-    /// very same events.
+    /// very same events. Events that belong to no conversation begin one together, which has the
+    /// commit's id, so that it is the same however often they are prepared.
     pub(super) fn complete(
         &self,
         ctx: &Context,
@@ -76,6 +77,9 @@ impl Writer {
     ) -> (Append, CommitId) {
         append.commit_id = commit_id;
         let commit_id = staging::complete(&mut append, ctx, &*self.clock, &*self.ids);
+        for event in append.writes.iter_mut().flat_map(|write| &mut write.events) {
+            event.correlation_id.get_or_insert_with(|| commit_id.into());
+        }
         (append, commit_id)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use cim_store::{EventStream, RecordedEvent};
+use cim_store::{Cause, EventStream, RecordedEvent};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt as _};
 
@@ -23,6 +23,12 @@ pub struct Recorded<E> {
     /// What was stored: version, position, times, commit, correlation, metadata, CID and the
     /// payload as it was written.
     pub recorded: RecordedEvent,
+}
+
+impl<E> From<&Recorded<E>> for Cause {
+    fn from(event: &Recorded<E>) -> Self {
+        Self::from(&event.recorded)
+    }
 }
 
 /// Events of one aggregate in order, or the error that ends them.

@@ -18,6 +18,7 @@ mod codecs;
 mod concurrency;
 mod content;
 mod decisions;
+mod correlation;
 mod decoding;
 mod deletion;
 mod derive;

@@ -1,7 +1,7 @@
 //! A typed event together with what the store knows about it.
 
 use cim_store::{
-    CausationId, CommitId, CorrelationId, EventCid, EventId, EventType, Metadata, Position,
+    CausationId, Cause, CommitId, CorrelationId, EventCid, EventId, EventType, Metadata, Position,
     Principal, RecordedEvent, SchemaVersion, StreamId, Timestamp, Version,
 };
 use uuid::Uuid;
@@ -126,5 +126,20 @@ impl From<RecordedEvent> for EventMetadata {
             cid: recorded.cid,
             previous: recorded.previous,
         }
+    }
+}
+
+impl From<&EventMetadata> for Cause {
+    fn from(metadata: &EventMetadata) -> Self {
+        Self {
+            event_id: metadata.event_id,
+            correlation_id: metadata.correlation_id,
+        }
+    }
+}
+
+impl<E> From<&StoredEvent<E>> for Cause {
+    fn from(event: &StoredEvent<E>) -> Self {
+        Self::from(&event.metadata)
     }
 }
