@@ -12,11 +12,10 @@ use tokio::sync::Notify;
 
 use crate::proxy::{self, Action, Message};
 use crate::{
-    append, append_as, events, first_append_as, fresh, id, limited_to, open, open_impatient, read,
-    start, stream, told, within,
+    NO_MESSAGE, append, append_as, events, first_append_as, fresh, id, limited_to, open,
+    open_impatient, read, start, stream, told, within,
 };
 
-const NO_MESSAGE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
 const NOT_ALLOWED: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":400,"err_code":10003,"description":"bad request"}}"#;
 
 /// How long what must happen may take on a busy machine.

@@ -50,6 +50,9 @@ async fn open(url: &str) -> NatsStore {
     NatsStore::open(url, NatsSettings::default()).await.unwrap()
 }
 
+/// What a leader says that has no such message.
+const NO_MESSAGE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
+
 /// A store that gives up an unanswered request soon.
 async fn open_impatient(url: &str) -> NatsStore {
     let settings = NatsSettings::default().with_request_timeout(Duration::from_millis(500));

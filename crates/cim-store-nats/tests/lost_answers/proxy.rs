@@ -41,7 +41,7 @@ pub(crate) enum Action {
     Lose,
     /// It and all that come behind it wait.
     Hold(Arc<Notify>),
-    /// The server never gets it; the client gets this.
+    /// The server never gets it; the client gets this: headers, where it begins as they do.
     Answer(String),
 }
 
@@ -151,7 +151,11 @@ impl Way {
                     Action::Answer(text) => {
                         let reply = words[2];
                         let (id, length) = (self.known.of(reply), text.len());
-                        let answer = format!("MSG {reply} {id} {length}\r\n{text}\r\n");
+                        let answer = if text.starts_with("NATS/1.0") {
+                            format!("HMSG {reply} {id} {length} {length}\r\n{text}\r\n")
+                        } else {
+                            format!("MSG {reply} {id} {length}\r\n{text}\r\n")
+                        };
                         let mut answers = self.answers.lock().await;
                         answers.write_all(answer.as_bytes()).await.ok()?;
                         continue;

@@ -2,12 +2,13 @@
 //! given, or an error that says why not.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use cim_conformance::nats_server::{ServerSettings, TestCluster};
 use cim_store::{
-    Context, Direction, EventFilter, EventType, Fault, LogQuery, Resolution, Store, StreamRange,
+    Append, Context, Direction, EventFilter, EventLogError, EventType, ExpectedVersion, Fault,
+    LogQuery, NewEvent, Position, RecordedEvent, Resolution, Store, StreamRange,
 };
 use cim_store_nats::{NatsSettings, NatsStore};
 use data_encoding::BASE64;
@@ -16,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::proxy::{self, Action};
 use crate::{
-    LOG, QUICK, append, append_as, client, first_append_as, fresh, id, id_ahead, is_damage, open,
-    open_impatient, read, stream, told, within,
+    LOG, NO_MESSAGE, QUICK, append, append_as, client, first_append_as, fresh, id, id_ahead,
+    is_damage, open, open_impatient, read, stream, told, within,
 };
 
 /// A store that never hears of a consumer that was made, once the switch is on; then it is off.
@@ -176,4 +177,91 @@ async fn settings_that_make_no_subject_are_invalid_at_once() {
         let error = error.err().unwrap_or_else(|| panic!("opened: {text}"));
         assert_eq!(error.fault(), Some(Fault::Invalid), "{text}: {error}");
     }
+}
+
+/// What a replica says that has no such message.
+const NOT_THERE: &str = "NATS/1.0 404 Message Not Found\r\n\r\n";
+
+/// A store behind a replica that has nothing yet. So often its leader, too, says that it has no
+/// third message. Three are stored: one commit of one event, then one of two.
+async fn behind_a_replica_without_anything(lies: u32) -> NatsStore {
+    let url = fresh();
+    let left = AtomicU32::new(lies);
+    let proxied = proxy::start(&url, move |message| {
+        if message.to_server && message.subject.contains("DIRECT.GET") {
+            return Action::Answer(NOT_THERE.into());
+        }
+        let one_less = |left: u32| left.checked_sub(1);
+        let lies = message.asks_for("\"seq\":3")
+            && left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                .is_ok();
+        if lies {
+            return Action::Answer(NO_MESSAGE.into());
+        }
+        Action::Pass
+    });
+    let store = open(&url).await;
+    append(&store, "1", "placed").await.unwrap();
+    let event = || NewEvent::json("paid", &1).unwrap();
+    let both = Append::new().write(stream("2"), ExpectedVersion::NEW, vec![event(), event()]);
+    store.log().append(&Context::new(), both).await.unwrap();
+    store.close().await.unwrap();
+    open_impatient(&proxied.await).await
+}
+
+async fn read_at(
+    store: &NatsStore,
+    positions: &[u64],
+) -> Result<Vec<RecordedEvent>, EventLogError> {
+    let positions: Vec<_> = positions.iter().copied().map(Position::new).collect();
+    store.log().read_at(&Context::new(), &positions).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_has_the_events_that_a_replica_does_not_have_yet() {
+    let store = behind_a_replica_without_anything(0).await;
+    let events = read_at(&store, &[2, 1, 3]).await.unwrap();
+    let found: Vec<_> = events.iter().map(|event| event.position.get()).collect();
+    assert_eq!(found, [2, 1, 3]);
+    // Also where only the end of a commit has to be looked at.
+    assert_eq!(read_at(&store, &[2]).await.unwrap(), events[..1]);
+    let error = read_at(&store, &[1, 4]).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::NotFound), "{}", told(&error));
+    assert!(told(&error).contains("position: 4"), "{}", told(&error));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_the_leader_is_not_believed_that_an_event_is_not_there() {
+    for wanted in [[3], [2]] {
+        let store = behind_a_replica_without_anything(1).await;
+        assert_eq!(read_at(&store, &wanted).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_the_server_lost_is_damage_at_its_position() {
+    let store = behind_a_replica_without_anything(u32::MAX).await;
+    assert_eq!(read_at(&store, &[1]).await.unwrap().len(), 1);
+    is_damage(read_at(&store, &[3]).await);
+    // Its commit is not whole without it.
+    is_damage(read_at(&store, &[2]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_whose_answer_is_lost_are_asked_for_again() {
+    let (url, lost) = (fresh(), AtomicU32::new(0));
+    let proxied = proxy::start(&url, move |message| {
+        let asks = message.to_server && message.subject.contains("DIRECT.GET");
+        if asks && lost.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            Action::Lose
+        } else {
+            Action::Pass
+        }
+    });
+    let store = open_impatient(&proxied.await).await;
+    for _ in 0..3 {
+        append(&store, "1", "placed").await.unwrap();
+    }
+    assert_eq!(read_at(&store, &[3, 1, 2]).await.unwrap().len(), 3);
 }
