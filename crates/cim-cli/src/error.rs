@@ -5,7 +5,8 @@
 
 use std::error::Error;
 
-use cim_store::EventLogError;
+use cim_domain::persistence::event_index::IndexError;
+use cim_store::{BucketError, EventLogError};
 
 use crate::exit_code::ExitCode;
 
@@ -77,6 +78,26 @@ impl From<EventLogError> for Failure {
             code: ExitCode::of(&error),
             hint,
             error: Some(error.into()),
+        }
+    }
+}
+
+impl From<BucketError> for Failure {
+    fn from(error: BucketError) -> Self {
+        Self {
+            code: ExitCode::of_bucket(&error),
+            hint: error.hint().map(str::to_owned),
+            error: Some(error.into()),
+        }
+    }
+}
+
+impl From<IndexError> for Failure {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Log(error) => error.into(),
+            IndexError::Bucket(error) => error.into(),
+            error => Self::new(ExitCode::Invalid, error),
         }
     }
 }

@@ -1,11 +1,17 @@
 //! `cim log`: all streams in the order they were stored, and what comes.
 
-use cim_store::{Context, EventFilter, EventType, LogQuery, Position};
+use std::sync::Arc;
+
+use cim_domain::persistence::event_index::{EventIndex, IndexQuery, IndexSettings};
+use cim_store::{
+    Context, CorrelationId, EventFilter, EventType, LogQuery, Position, RecordedEvent, Store,
+};
 use cim_subject::SubjectPattern;
 use clap::Args;
-use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
-use crate::commands::parse_event_pattern;
+use crate::commands::{parse_event_pattern, parse_uuid};
 use crate::error::Failure;
 use crate::render::{EventLine, LogRow};
 use crate::session::{Session, StoreMode};
@@ -19,6 +25,10 @@ use crate::session::{Session, StoreMode};
 /// `sales.order.7` is every event of that stream, and `sales.order.*.order_placed` is every
 /// version of that event.
 ///
+/// `--correlation` shows one conversation, across all aggregates. Where applications keep an index in
+/// the store (the bucket `cim-index`), it is used, after it has taken in what is new; where there is
+/// none, every event is looked at, and none is made.
+///
 /// `--follow` keeps the store open until Ctrl-C. A directory store is open in one process at a
 /// time, so nothing else can append to it meanwhile: an application follows its own store with a
 /// subscription.
@@ -28,6 +38,7 @@ use crate::session::{Session, StoreMode};
   cim log sales.order.7
   cim log 'sales.order.*.order_placed' --limit 10
   cim log --type order_placed --type order_paid --after 1200
+  cim log --correlation 0193f2a4-7c1e-7d52-9a3b-5f0c8e21d6b7
   cim log '*.order' --follow --json | jq -c '[.stream, .type]'")]
 pub struct LogArgs {
     /// Which events
@@ -36,6 +47,9 @@ pub struct LogArgs {
     /// Only events of this type; can be given several times
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<EventType>,
+    /// Only events of this conversation
+    #[arg(long, value_name = "UUID", value_parser = parse_uuid::<CorrelationId>)]
+    correlation: Option<CorrelationId>,
     /// Only events after this position, exclusive; without it from the first event that is there
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
@@ -54,7 +68,8 @@ impl LogArgs {
             types: self.types,
             time: None,
         };
-        let log = session.open(StoreMode::MustExist).await?.log();
+        let store = session.open(StoreMode::MustExist).await?;
+        let log = store.log();
         let ctx = Context::new();
         let after = match self.after {
             Some(position) => Position::new(position),
@@ -68,15 +83,34 @@ impl LogArgs {
                 truncated
             }
         };
-        let mut events = if self.follow {
-            log.subscribe(&ctx, filter, after).await?
-        } else {
-            let query = LogQuery {
-                limit: self.limit,
-                ..LogQuery::all().filter(filter).after(after)
-            };
-            log.read_log(&ctx, query).await?
+        let index = match self.correlation {
+            Some(_) if !self.follow => index(&store, &ctx).await?,
+            _ => None,
         };
+        let mut events: BoxStream<'static, Result<RecordedEvent, Failure>> =
+            match (index, self.correlation) {
+                (Some(index), Some(id)) => {
+                    let query = IndexQuery::correlation(id).matching(filter).after(after);
+                    index.read(&ctx, query).await?.err_into().boxed()
+                }
+                _ if self.follow => {
+                    let events = log.subscribe(&ctx, filter, after).await?;
+                    events.err_into().boxed()
+                }
+                (_, conversation) => {
+                    let query = LogQuery {
+                        // What is looked at is more than what is shown of a conversation.
+                        limit: self.limit.filter(|_| conversation.is_none()),
+                        ..LogQuery::all().filter(filter).after(after)
+                    };
+                    log.read_log(&ctx, query).await?.err_into().boxed()
+                }
+            };
+        if let Some(id) = self.correlation {
+            let is_its = move |event: &RecordedEvent| event.correlation_id == Some(id);
+            let its = events.try_filter(move |event| std::future::ready(is_its(event)));
+            events = its.boxed();
+        }
         let ui = &mut *session.ui;
         if !ui.is_json() {
             ui.line(LogRow::title(ui))?;
@@ -98,4 +132,17 @@ impl LogArgs {
         }
         Ok(())
     }
+}
+
+/// The index that applications keep in the store, if they do.
+async fn index(store: &Arc<dyn Store>, ctx: &Context) -> Result<Option<EventIndex>, Failure> {
+    let settings = IndexSettings::default();
+    let buckets = store.buckets(ctx).await?;
+    if !buckets
+        .iter()
+        .any(|(name, _)| name.as_str() == settings.bucket)
+    {
+        return Ok(None);
+    }
+    Ok(Some(EventIndex::open(&**store, settings).await?))
 }

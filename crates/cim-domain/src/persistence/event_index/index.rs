@@ -1,5 +1,6 @@
 //! The index, as applications see it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use cim_store::{
@@ -55,7 +56,7 @@ use super::shelf::Shelf;
 /// memory, and one more for each level of blocks that is not. Only what is new is read from the log:
 /// the first answer after opening reads what no process wrote yet, and the very first one reads the
 /// whole log, unless [`catch_up`](Self::catch_up) was called before.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EventIndex {
     inner: Arc<Inner>,
 }
@@ -264,6 +265,16 @@ impl EventIndex {
     pub async fn lag(&self, ctx: &Context) -> Result<u64, IndexError> {
         let last = self.inner.log.stats(ctx).await?.last;
         Ok(last.get().saturating_sub(self.status().position.get()))
+    }
+}
+
+impl fmt::Debug for EventIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventIndex")
+            .field("bucket", self.inner.shelf.bucket().name())
+            .field("log", &self.inner.log)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

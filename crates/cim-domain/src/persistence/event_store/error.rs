@@ -7,6 +7,7 @@ use cim_store::{
 
 use crate::DecodeError;
 use crate::persistence::error::{ReadFault, WriteFault};
+use crate::persistence::event_index::IndexError;
 
 /// What the methods of an [`EventStore`](super::EventStore) return.
 pub type InfrastructureResult<T> = Result<T, InfrastructureError>;
@@ -24,6 +25,7 @@ pub type InfrastructureError = EventStoreError;
 /// | `Integrity` | stop; run `cim verify`; restore the stream |
 /// | `Unknown` | ask [`resolve`](cim_store::EventLog::resolve) what became of the commit |
 /// | `Store` | see [its kind](EventLogError::kind) |
+/// | `Index` | see [what it says](IndexError); the events themselves can be read |
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventStoreError {
@@ -90,6 +92,9 @@ pub enum EventStoreError {
     /// The event log failed or refused.
     #[error("the event log could not do it")]
     Store(#[source] EventLogError),
+    /// The index that conversations are found by could not do it.
+    #[error("the index of events could not do it")]
+    Index(#[source] IndexError),
 }
 
 impl EventStoreError {
@@ -124,6 +129,15 @@ impl From<EventLogError> for EventStoreError {
                 source: error,
             },
             _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<IndexError> for EventStoreError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Log(error) => error.into(),
+            error => Self::Index(error),
         }
     }
 }

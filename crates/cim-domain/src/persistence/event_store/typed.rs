@@ -11,7 +11,7 @@ use cim_store::{
     IdGenerator, LogQuery, Metadata, RecordedEvent, StreamId, StreamRange, SubjectPattern,
     SubjectScheme, TimeBasis, TimeRange, Timestamp, Version,
 };
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use uuid::Uuid;
 
 use super::{EventStore, EventStoreError, InfrastructureResult, ReadEvents, StoredEvent};
@@ -20,6 +20,7 @@ use crate::persistence::append::Writer;
 use crate::persistence::checked_loads::Verifier;
 use crate::persistence::decoding::Reader;
 use crate::persistence::error::excerpt;
+use crate::persistence::event_index::{EventIndex, IndexQuery};
 use crate::persistence::{LoadVerification, RetryPolicy, UnknownEvents};
 
 /// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.
@@ -54,8 +55,10 @@ use crate::persistence::{LoadVerification, RetryPolicy, UnknownEvents};
 ///
 /// # Cost
 /// [`read_by_correlation`](EventStore::read_by_correlation) looks at every event of the context
-/// and aggregate type, so it takes the longer the more of them there are. Everything else touches
-/// one stream.
+/// and aggregate type, so it takes the longer the more of them there are, unless the store has an
+/// [index](Self::with_index). Everything else touches one stream;
+/// [`read_events_by_time_range`](EventStore::read_events_by_time_range) reads all of it, because a
+/// stream is read at once and an index would lead to its events one by one.
 pub struct TypedEventStore<E> {
     writer: Writer,
     verifier: Verifier,
@@ -65,6 +68,7 @@ pub struct TypedEventStore<E> {
     aggregate_type: Arc<str>,
     /// The subjects of all events of the context and type.
     subjects: SubjectPattern,
+    index: Option<EventIndex>,
     event: PhantomData<fn() -> E>,
 }
 
@@ -95,6 +99,7 @@ impl<E: DomainEvent> TypedEventStore<E> {
             context: context.into(),
             aggregate_type: aggregate_type.into(),
             subjects,
+            index: None,
             event: PhantomData,
         })
     }
@@ -137,6 +142,22 @@ impl<E: DomainEvent> TypedEventStore<E> {
     pub fn with_verification(mut self, verification: LoadVerification) -> Self {
         self.verifier = Verifier::new(verification);
         self
+    }
+
+    /// With an index over the same log, so that
+    /// [`read_by_correlation`](EventStore::read_by_correlation) finds a conversation without looking
+    /// at every event. The index has the events of all aggregates; those of other contexts and types
+    /// are read and left out, because they are events of other types in Rust, too.
+    /// [`EventIndex::read_by_correlation`] gives the whole conversation.
+    #[must_use]
+    pub fn with_index(mut self, index: EventIndex) -> Self {
+        self.index = Some(index);
+        self
+    }
+
+    /// The index that conversations are found by, if it was given one.
+    pub fn index(&self) -> Option<&EventIndex> {
+        self.index.as_ref()
     }
 
     /// When events that are read are compared with their CIDs and links.
@@ -287,14 +308,20 @@ impl<E: DomainEvent> EventStore<E> for TypedEventStore<E> {
         correlation_id: Uuid,
     ) -> InfrastructureResult<Vec<StoredEvent<E>>> {
         let filter = EventFilter::all().matching(self.subjects.clone());
+        let reader = Reader::new(self.unknown_events);
+        let mut check = self.verifier.log();
+        let check = |event: &RecordedEvent| check.check(event);
+        if let Some(index) = &self.index {
+            let query = IndexQuery::correlation(correlation_id.into()).matching(filter);
+            let found = index.read_all(&self.ctx, query).await?;
+            let found = futures_util::stream::iter(found).map(Ok).boxed();
+            return Ok(collect(found, check, |_| true, reader).await?.events);
+        }
         let query = LogQuery::all().filter(filter);
         let events = self.log().read_log(&self.ctx, query).await?;
         let conversation = Some(CorrelationId::from_uuid(correlation_id));
-        let mut check = self.verifier.log();
         let is_wanted = |event: &RecordedEvent| event.correlation_id == conversation;
-        let reader = Reader::new(self.unknown_events);
-        let read = collect(events, |event| check.check(event), is_wanted, reader).await?;
-        Ok(read.events)
+        Ok(collect(events, check, is_wanted, reader).await?.events)
     }
 
     async fn get_version(&self, aggregate_id: Uuid) -> InfrastructureResult<Option<u64>> {
@@ -330,6 +357,7 @@ impl<E> Clone for TypedEventStore<E> {
             context: Arc::clone(&self.context),
             aggregate_type: Arc::clone(&self.aggregate_type),
             subjects: self.subjects.clone(),
+            index: self.index.clone(),
             event: PhantomData,
         }
     }
@@ -343,6 +371,7 @@ impl<E> fmt::Debug for TypedEventStore<E> {
             .field("log", &self.writer.log)
             .field("verification", &self.verifier.setting())
             .field("unknown_events", &self.unknown_events)
+            .field("index", &self.index)
             .finish_non_exhaustive()
     }
 }

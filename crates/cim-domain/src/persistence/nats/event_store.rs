@@ -7,11 +7,15 @@ use uuid::Uuid;
 
 use super::{NatsSettings, NatsStore, OnNats};
 use crate::DomainEvent;
+use crate::persistence::event_index::{EventIndex, IndexSettings};
 use crate::persistence::{
     EventStore, InfrastructureResult, LoadVerification, StoredEvent, TypedEventStore,
 };
 
-/// An [`EventStore`] on NATS JetStream: a [`TypedEventStore`] with a store that was opened for it.
+/// An [`EventStore`] on NATS JetStream: a [`TypedEventStore`] with a store that was opened for it, and
+/// an [`EventIndex`] in the bucket that its configuration names, so that a conversation is found
+/// without looking at every event. What nobody has taken into the index yet is taken in by the first
+/// question; a service that asks often keeps it fresh by [`EventIndex::follow`].
 ///
 /// ```no_run
 /// # use cim_domain::DomainEvent;
@@ -40,6 +44,8 @@ pub struct JetStreamConfig {
     /// When events that are read are compared with their CIDs and links once more than by the
     /// adapter, which does it on every read: never by default.
     pub verification: LoadVerification,
+    /// How the index of conversations is kept: in the bucket `cim-index` by default.
+    pub index: IndexSettings,
 }
 
 impl Default for JetStreamConfig {
@@ -50,6 +56,7 @@ impl Default for JetStreamConfig {
             context: "infrastructure".to_owned(),
             aggregate_type: "compute".to_owned(),
             verification: LoadVerification::Off,
+            index: IndexSettings::default(),
         }
     }
 }
@@ -58,7 +65,7 @@ impl<E: DomainEvent> OnNats<TypedEventStore<E>> {
     /// Connects to the servers of a URL, with the default [`JetStreamConfig`].
     ///
     /// # Errors
-    /// `Store`, where it can't be opened.
+    /// `Store`, where it can't be opened; `Index`, where its index can't.
     pub async fn connect(nats_url: &str) -> InfrastructureResult<Self> {
         Self::connect_with_config(nats_url, JetStreamConfig::default()).await
     }
@@ -67,14 +74,17 @@ impl<E: DomainEvent> OnNats<TypedEventStore<E>> {
     ///
     /// # Errors
     /// `Store`, where it can't be opened; `InvalidName` where context or aggregate type is empty,
-    /// or both are too long.
+    /// or both are too long; `Index` where the index can't be opened.
     pub async fn connect_with_config(
         nats_url: &str,
         config: JetStreamConfig,
     ) -> InfrastructureResult<Self> {
         let store = NatsStore::open(nats_url, config.settings).await?;
         let inner = TypedEventStore::new(store.log(), &config.context, &config.aggregate_type)?;
-        let inner = inner.with_verification(config.verification);
+        let index = EventIndex::open(&store, config.index).await?;
+        let inner = inner
+            .with_verification(config.verification)
+            .with_index(index);
         Ok(Self::new_on(Arc::new(store), inner))
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_domain::persistence::Tags;
 use cim_domain::persistence::event_index::{EventIndex, IndexError, IndexQuery, IndexSettings};
+use cim_domain::persistence::{EventStore as _, Tags, TypedEventStore};
 use cim_domain::store::{
     Append, EventFilter, EventLogExt as _, ExpectedVersion, Metadata, NewEvent, Store, StreamId,
     TimeBasis, TimeRange, Timestamp,
@@ -12,9 +12,11 @@ use cim_domain::store::{
 use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 
+use super::counting::counting;
 use super::{
     Event, all, append, conversation, ctx, event, in_memory, minutes, open, same, small, tag,
 };
+use crate::account::{AccountEvent, ID};
 use crate::stores::{NOON, on_every_store, on_every_store_with_our_clock};
 
 on_every_store! {
@@ -206,4 +208,28 @@ async fn two_indexes_in_buckets_of_their_own_do_not_meet() {
     one.persist(&ctx()).await.unwrap();
     let other = EventIndex::open(&**store, settings("other")).await.unwrap();
     assert_eq!((one.status().entries, other.status().entries), (3, 0));
+}
+
+on_every_store! {
+    async fn a_typed_event_store_finds_its_part_of_a_conversation_by_an_index(store, _clock) {
+        let (log, bucket, counts) = counting(&store).await;
+        let index = EventIndex::over(Arc::clone(&log), bucket, small()).await.unwrap();
+        let accounts = TypedEventStore::<AccountEvent>::new(log, "bank", "account").unwrap();
+        let scanning = accounts.clone();
+        let accounts = accounts.with_index(index);
+        assert!(scanning.index().is_none() && accounts.index().is_some());
+        let talking = accounts.under(ctx().with_correlation_id(conversation(1)));
+        for cents in 1..=3 {
+            talking.append(ID, vec![AccountEvent::Deposited { cents }], None).await.unwrap();
+            append(&store.log(), &[event(1, 1), event(2, 2)]).await;
+        }
+        let id = *conversation(1).as_uuid();
+        let found = accounts.read_by_correlation(id).await.unwrap();
+        assert_eq!(found, scanning.read_by_correlation(id).await.unwrap());
+        assert_eq!(found.len(), 3);
+        counts.take();
+        accounts.read_by_correlation(id).await.unwrap();
+        let [reads, events, positions, _] = counts.take();
+        assert_eq!((reads, events, positions), (1, 0, 6));
+    }
 }
