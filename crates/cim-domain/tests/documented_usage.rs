@@ -125,7 +125,6 @@ async fn quick_start() -> Result {
     Ok(())
 }
 
-/// Without `create_snapshot: true`: there are no snapshots yet.
 #[tokio::test]
 async fn event_sourcing() -> Result {
     let server = server();
@@ -147,10 +146,29 @@ async fn event_sourcing() -> Result {
             events,
             SaveOptions {
                 expected_version: Some(current_version),
+                create_snapshot: true,
                 ..Default::default()
             },
         )
         .await?;
+
+    let snapshots = repository
+        .repository()
+        .snapshots()
+        .expect("config has a bucket");
+    snapshots.settled().await;
+    let stream = MyAggregate::stream(&aggregate_id)?;
+    let snapshot = snapshots
+        .newest::<MyAggregate>(&Context::new(), &stream, Default::default())
+        .await?
+        .found()
+        .expect("it was asked for");
+    assert_eq!(snapshot.head.version, Version::new(3));
+    assert_eq!(snapshot.state.name, "torch");
+    assert_eq!(
+        snapshot.subject()?.as_str(),
+        format!("cim.snapshots.MyAggregate.{ID}.3")
+    );
 
     let (from_version, to_version) = (Version::new(2), Version::new(3));
     // Get history
@@ -188,6 +206,61 @@ async fn repository_config() -> Result {
         .await?;
     let info: serde_json::Value = serde_json::from_slice(&info.payload)?;
     assert!(info["state"]["messages"].as_u64() >= Some(2), "{info}");
+
+    // The state is kept where other services find it, as any client sees.
+    let copies = repository
+        .repository()
+        .state_copies()
+        .expect("config has a bucket");
+    copies.settled().await;
+    let subject = format!("$KV.AGGREGATES.cim.aggregates.documented.MyAggregate.{ID}.state.2");
+    let copy = client
+        .request(
+            format!("$JS.API.DIRECT.GET.KV_AGGREGATES.{subject}"),
+            "".into(),
+        )
+        .await?;
+    let copy: serde_json::Value = serde_json::from_slice(&copy.payload)?;
+    assert_eq!(copy["state"]["name"], "lamp", "{copy}");
+
+    // Empty names: nothing of the kind.
+    let config = NatsRepositoryConfig {
+        aggregate_stream_name: "",
+        snapshot_bucket: "",
+        ..config
+    };
+    let bare = NatsRepository::<MyAggregate>::new(client, config, "MyAggregate").await?;
+    assert!(bare.repository().state_copies().is_none() && bare.repository().snapshots().is_none());
+    Ok(())
+}
+
+/// What is written after the events is written before the store is closed.
+#[tokio::test]
+async fn closing_waits_for_snapshots_and_copies() -> Result {
+    let server = server();
+    let closing = repository(&server).await?;
+    let (aggregate, events) = created();
+    let options = SaveOptions {
+        create_snapshot: true,
+        ..Default::default()
+    };
+    closing.save(&aggregate, events, options).await?;
+    closing.close().await?;
+
+    let opened = repository(&server).await?;
+    let (ctx, stream) = (Context::new(), MyAggregate::stream(&ID)?);
+    let snapshots = opened
+        .repository()
+        .snapshots()
+        .expect("config has a bucket");
+    assert_eq!(snapshots.history(&ctx, &stream).await?.len(), 1);
+    let copies = opened
+        .repository()
+        .state_copies()
+        .expect("config has a bucket");
+    assert!(copies.get::<MyAggregate>(&ctx, &stream).await?.is_some());
+    let (loaded, _) = opened.load(&ID, LoadOptions::default()).await?;
+    assert_eq!(loaded, aggregate);
     Ok(())
 }
 

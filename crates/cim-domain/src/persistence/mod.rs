@@ -14,6 +14,13 @@
 //! | [`EventIndex`] | where events stand | whole conversations, tags, times, without a scan |
 //! | [`ContentStore`] | blocks, values and bytes by their CIDs | content that is stored once, checked, linked, chained |
 //!
+//! What is computed from events beside them, and can be computed again:
+//!
+//! | module | what it keeps |
+//! |---|---|
+//! | [`snapshot`] | states, so that a load reads only the events after them |
+//! | [`state_copies`] | states as JSON, for other services to read without events |
+//!
 //! [`LoadVerification`] says when what they read is compared with the chain.
 //!
 //! What proves and moves histories as a whole is in modules of its own:

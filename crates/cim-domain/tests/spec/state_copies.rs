@@ -1,5 +1,6 @@
 //! Copies of states: what other services read, and how it is put right.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use cim_domain::persistence::{
 };
 use cim_domain::store::{
     BucketExt as _, BucketName, BucketSettings, EventLogExt as _, ExpectedVersion, Key, NewEvent,
-    Operation, Store, StreamId, StreamPattern, SubjectPattern, SystemIds, Version, WatchFrom,
+    Operation, SequentialIds, Store, StreamId, StreamPattern, SubjectPattern, SystemIds, Version,
+    WatchFrom,
 };
 use cim_domain::{Aggregate, DomainEvent, Repository, SaveOptions};
 use futures_util::StreamExt as _;
@@ -503,4 +505,65 @@ async fn on_nats_old_copies_leave_no_message_behind() {
     let purged = std::pin::pin!(gone).next().await.unwrap();
     assert_eq!(purged.key, key(1));
     assert_eq!(copies.bucket().all_keys(&ctx()).await.unwrap(), [key(2)]);
+}
+
+/// Bytes are law: what format version 1 writes is written like that for ever, and can be read.
+///
+/// `tests/golden/state-copies-v1.txt` has a key and its value in each line. It is never changed; a
+/// new version gets a file of its own, written by running this test once with `CIM_WRITE_GOLDEN=1`.
+#[tokio::test]
+async fn format_version_1_is_what_it_was() {
+    let (store, clock) = open_at_noon("memory:").await;
+    let (carts, copies) = open(&*store).await;
+    let carts = carts
+        .with_clock(Arc::new(clock.clone()))
+        .with_ids(Arc::new(SequentialIds::new(5)));
+    add(&carts, "lamp").await;
+    let gone = "bert".to_owned();
+    carts.execute(&ctx(), &gone, "vase".into()).await.unwrap();
+    carts
+        .delete(&ctx(), &gone, DeleteOptions::default())
+        .await
+        .unwrap();
+    copies.settled().await;
+    let entries = copies
+        .bucket()
+        .entries(&ctx(), &SubjectPattern::all())
+        .await
+        .unwrap();
+    let mut lines: Vec<String> = entries
+        .map(Result::unwrap)
+        .map(|entry| {
+            format!(
+                "{} {}\n",
+                entry.key,
+                std::str::from_utf8(&entry.value).unwrap()
+            )
+        })
+        .collect()
+        .await;
+    lines.sort();
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/state-copies-v1.txt");
+    if std::env::var_os("CIM_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, lines.concat()).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap();
+    assert_eq!(lines.concat(), golden);
+
+    // What stands in the file is read, whatever this program writes.
+    let (store, _) = open_at_noon("memory:").await;
+    let (_, copies) = open(&*store).await;
+    for line in golden.lines() {
+        let (key, value) = line.split_once(' ').unwrap();
+        let key = Key::new(key.to_owned()).unwrap();
+        copies
+            .bucket()
+            .set(&ctx(), &key, value.to_owned().into())
+            .await
+            .unwrap();
+    }
+    assert_eq!(copy(&copies).await.unwrap().state.articles, ["lamp"]);
+    let gone = Cart::stream(&gone).unwrap();
+    assert_eq!(copies.get::<Cart>(&ctx(), &gone).await.unwrap(), None);
 }

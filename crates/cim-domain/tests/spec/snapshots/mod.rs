@@ -6,6 +6,7 @@ mod histories;
 mod repository;
 mod store;
 mod taking;
+mod understanding;
 
 use std::sync::Arc;
 
