@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::codec::Form;
 use super::derive::{Found, Living, Payload, Split, Upcasts};
 use super::{DecodeError, Decoded, DomainEvent, Encoded, PastEvent, UpcastError, dynamic};
+use crate::persistence::TOMBSTONE;
 
 /// Reads a stored event whose type was found to be `found`.
 #[cold]
@@ -19,6 +20,8 @@ pub(super) fn decode<E: DomainEvent>(
 ) -> Result<Decoded<E>, DecodeError> {
     let version = stored.schema_version;
     let name = match &found {
+        // What repositories store beside the events of an application is none of them.
+        Found::Unknown if stored.event_type == TOMBSTONE => return Ok(Decoded::Nothing),
         Found::Unknown => return Err(DecodeError::unknown_type::<E>(stored.event_type)),
         Found::Retired => return Ok(Decoded::Nothing),
         Found::Living(living) => {

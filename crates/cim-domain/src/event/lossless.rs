@@ -83,7 +83,7 @@ impl Place {
             return Err(E::custom("a payload has no number for infinity or NaN"));
         }
         if !self.keeps_negative_zero && float == 0.0 && float.is_sign_negative() {
-            return Err(E::custom("CBOR as it is written here has no negative zero"));
+            return Err(E::custom("the codec has no negative zero"));
         }
         Ok(())
     }

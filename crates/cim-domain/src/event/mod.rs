@@ -219,7 +219,7 @@ pub trait DomainEvent: Sized + Send + Sync + 'static {
     fn encode(&self) -> Result<Vec<u8>, EncodeError>;
 
     /// Reads a stored event as what it is today: one event, or none or several where its type was
-    /// retired or split.
+    /// retired or split. A [tombstone](crate::persistence::TOMBSTONE) is none.
     ///
     /// # Errors
     /// An unknown event type or content type, a schema version that is newer or has no upcast, a

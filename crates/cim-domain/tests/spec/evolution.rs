@@ -206,6 +206,14 @@ fn retired_events_are_none_whatever_they_hold() {
 }
 
 #[test]
+fn a_tombstone_is_no_event_of_an_application() {
+    assert_eq!(
+        decoded(cim_domain::persistence::TOMBSTONE, 1, json!({})).unwrap(),
+        []
+    );
+}
+
+#[test]
 fn what_a_type_says_of_its_past_is_data() {
     assert_eq!(
         OrderEvent::EVENT_TYPES,
