@@ -72,7 +72,7 @@
 //! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
 //! | [`entity`] | [`Entity`]: what has an id |
 //! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states; content; proof of history |
-//! | [`testing`] | `given(…).when(…).then(…)` |
+//! | [`testing`] | `given(…).when(…).then(…)`; the conformance check for your own aggregates |
 //! | [`open`](mod@open) | a store by its URL; the only place that names adapters |
 //! | [`store`] | the ports and what crosses them |
 
@@ -135,6 +135,10 @@ mod guide_to_repositories {}
 mod guide_to_schema_evolution {}
 #[doc = include_str!("../../../docs/guide/snapshots.md")]
 mod guide_to_snapshots {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/testing.md")]
+mod guide_to_testing {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/verification.md")]

@@ -84,6 +84,7 @@ pub use repository::{
     LoadOptions, Loaded, Recreation, Repository, SaveOptions, Saved,
 };
 pub use retry::RetryPolicy;
+pub(crate) use retry::mix;
 pub use snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore};
 pub use state::{KvRepository, KvRepositoryBuilder, SavedState, SimpleRepository, StateError};
 pub use tags::{Tags, TagsError};

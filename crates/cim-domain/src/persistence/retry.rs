@@ -86,7 +86,7 @@ fn fraction(commit: CommitId, attempt: u32) -> f64 {
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input moves half of the
 /// output's bits.
-pub(super) fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod aggregate_check;
 mod aggregate_repository;
 mod car;
 mod car_damage;
