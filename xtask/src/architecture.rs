@@ -119,9 +119,21 @@ const ARROWS: &[Arrow] = &[
     arrow("cim-cli", "cim-ipld", Always, "it prints CIDs"),
     arrow(
         "cim-cli",
+        "cim-demo-inventory",
+        Always,
+        "`cim demo` runs the demos",
+    ),
+    arrow(
+        "cim-cli",
         "cim-conformance",
         Tests,
         "its tests run against real NATS servers",
+    ),
+    arrow(
+        "cim-demo-inventory",
+        "cim-domain",
+        Always,
+        "a demo uses what an application uses, and nothing else",
     ),
 ];
 
@@ -281,6 +293,8 @@ mod tests {
             ("cim-domain", "cim-store-embedded", DEV, false),
             ("cim-conformance", "cim-store-embedded", DEV, false),
             ("cim-cli", "cim-domain", NORMAL, false),
+            ("cim-cli", "cim-demo-inventory", NORMAL, false),
+            ("cim-demo-inventory", "cim-domain", NORMAL, false),
         ] {
             assert_eq!(
                 findings(from, to, kind, optional),
@@ -302,6 +316,8 @@ mod tests {
             ("cim-domain", "cim-cli"),
             ("cim-cli", "cim-store-embedded"),
             ("xtask", "cim-store"),
+            ("cim-demo-inventory", "cim-store"),
+            ("cim-domain", "cim-demo-inventory"),
         ] {
             for kind in [NORMAL, DEV] {
                 let found = findings(from, to, kind, false);

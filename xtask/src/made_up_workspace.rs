@@ -133,6 +133,19 @@ fn tidy_finds_faults_within_files_tracked_or_not() {
 }
 
 #[test]
+fn tidy_looks_at_demos_as_it_does_at_crates() {
+    let made_up = MadeUp::new();
+    made_up.write("demos/inventory/src/misc.rs", "struct Misc;\n");
+    let found = made_up.findings(tidy::step);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|line| line.starts_with("demos/inventory/src/misc.rs:"))
+    );
+}
+
+#[test]
 fn tidy_leaves_out_what_git_ignores() {
     let made_up = MadeUp::new();
     made_up.write(".gitignore", "/target\n");

@@ -87,4 +87,4 @@ pub use timestamp::Timestamp;
 pub use truncation::{ArchiveDigest, ArchiveDigester, Truncation};
 
 pub use cim_ipld::EventCid;
-pub use cim_subject::{Subject, SubjectPattern, SubjectScheme};
+pub use cim_subject::{Subject, SubjectError, SubjectPattern, SubjectScheme};
