@@ -14,6 +14,7 @@ mod checkpoints;
 mod commands;
 mod demo_git;
 mod demo_git_interrupted;
+mod demo_inventory;
 mod health;
 mod help;
 mod nats;

@@ -311,3 +311,16 @@ async fn a_history_goes_from_a_directory_to_nats_and_back_byte_by_byte() {
     let again = cim(&on_nats, &["import", "--car", &third, "-q"]).await.ok();
     assert!(again.ends_with("found    30\nstored   0\n"), "{again}");
 }
+
+#[tokio::test]
+async fn the_inventory_lives_on_a_server_and_goes_on_there() {
+    let url = fresh();
+    let run = async || {
+        let args = ["-q", "demo", "inventory", "--resources", "20", "--json"];
+        let report: Value = serde_json::from_str(&cim(&url, &args).await.ok()).unwrap();
+        assert_eq!(report["all_equal"], true, "{report:#}");
+        report
+    };
+    assert_eq!(run().await["resources_registered"], 20);
+    assert!(run().await["resources"].as_u64() > Some(20));
+}
