@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cim_domain::persistence::{SnapshotPolicy, SnapshotStore};
 use cim_domain::prelude::*;
 use cim_domain::store::{Clock, EventLog, ExpectedVersion, IdGenerator, SystemIds};
 
@@ -59,6 +60,13 @@ impl Inventory {
         self.resources = self.resources.with_ids(Arc::clone(&ids));
         self.host_names = self.host_names.with_ids(Arc::clone(&ids));
         self.ids = ids;
+        self
+    }
+
+    /// With snapshots of resources, so that long lives are loaded as quickly as short ones.
+    #[must_use]
+    pub fn with_snapshots(mut self, snapshots: SnapshotStore, policy: SnapshotPolicy) -> Self {
+        self.resources = self.resources.with_snapshots(snapshots, policy);
         self
     }
 

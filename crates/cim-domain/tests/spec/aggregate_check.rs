@@ -501,6 +501,50 @@ fn an_event_that_storage_alters_is_caught() {
     );
 }
 
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Remembered {
+    count: u64,
+    #[serde(skip)]
+    resets: u64,
+}
+
+impl Aggregate for Remembered {
+    const CONTEXT: &'static str = "test";
+    const TYPE: &'static str = "counter";
+    type Id = String;
+    type Event = CounterEvent;
+    type Command = CounterCommand;
+    type Error = Refused;
+
+    fn apply(&mut self, event: &CounterEvent) {
+        match event {
+            Increased { by } => self.count += by,
+            Reset => (self.count, self.resets) = (0, self.resets + 1),
+            Named(_) => {}
+        }
+    }
+
+    fn handle(&self, command: CounterCommand) -> Result<Vec<CounterEvent>, Refused> {
+        Ok(decide(command))
+    }
+}
+
+#[test]
+fn a_state_that_a_snapshot_alters_is_caught_where_snapshots_are_checked() {
+    let check = || {
+        AggregateCheck::<Remembered>::new()
+            .commands(COMMANDS)
+            .seed(5)
+    };
+    check().check();
+    shown(
+        || {
+            check().with_snapshots().check();
+        },
+        &expect![],
+    );
+}
+
 counter!(Unordered { names: HashSet<String> }
     apply |state, event| {
         if let Named(name) = event { state.names.insert(name.clone()); }

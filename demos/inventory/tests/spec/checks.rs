@@ -14,6 +14,7 @@ use crate::samples::{
 fn a_resource_keeps_the_rules_of_aggregates_whatever_it_is_asked() {
     let statuses = Status::ALL.map(|to| ComputeCommand::ChangeStatus { to, reason: None });
     let checked = AggregateCheck::<ComputeResource>::new()
+        .with_snapshots()
         .history(one_of_each())
         .history(active())
         // Events without a beginning, as no command leads to.
@@ -55,6 +56,7 @@ fn a_resource_keeps_the_rules_of_aggregates_whatever_it_is_asked() {
 fn a_host_name_keeps_the_rules_of_aggregates() {
     let other = ResourceId::from_uuid(uuid::Uuid::from_u128(8));
     let checked = AggregateCheck::<HostNameClaim>::new()
+        .with_snapshots()
         .commands([RESOURCE, other].map(|resource| HostNameCommand::Claim { resource }))
         .commands([RESOURCE, other].map(|resource| HostNameCommand::Release { resource }))
         .check();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cim_demo_inventory::prelude::*;
 use cim_demo_inventory::reaction::ALERTS_MUTED;
+use cim_domain::LoadOptions;
 use cim_domain::persistence::verification::Verifier;
 use cim_store::{Context, EventId, RecordedEvent, StreamId, StreamRange, Version};
 use futures_util::{StreamExt, TryStreamExt};
@@ -61,6 +62,7 @@ pub(crate) async fn run(
     Ok(vec![
         states(inventory, ctx, histories).await?,
         earlier_states(inventory, ctx, histories).await?,
+        snapshots(inventory, ctx, histories).await?,
         old_schema(inventory, ctx, histories).await?,
         reactions(histories),
         muted_alerts(inventory, ctx, histories).await?,
@@ -139,6 +141,30 @@ async fn earlier_states(
     for (stream, events) in histories.iter().step_by(spread) {
         let middle = events.get(events.len() / 2).map(|event| event.version);
         check.count(compare(inventory, ctx, stream, events, middle).await?);
+    }
+    Ok(check)
+}
+
+/// Whether a load that begins with a snapshot gives what all events give.
+async fn snapshots(
+    inventory: &Inventory,
+    ctx: &Context,
+    histories: &Histories,
+) -> Result<Check, Stopped> {
+    let mut check = Check::new("states with and without snapshot", "resources");
+    let replayed = LoadOptions {
+        use_snapshot: false,
+        ..LoadOptions::default()
+    };
+    for stream in histories.keys() {
+        let Ok(id) = stream.decoded_id().parse::<ResourceId>() else {
+            continue;
+        };
+        let resources = inventory.resources();
+        let with = resources.load(ctx, &id).await?;
+        let without = resources.load_with(ctx, &id, replayed).await?;
+        let is_equal = with.state == without.state && with.head == without.head;
+        check.count((!is_equal).then(|| format!("{stream}: its snapshot says something else")));
     }
     Ok(check)
 }

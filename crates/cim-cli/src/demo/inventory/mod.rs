@@ -20,6 +20,9 @@ use std::sync::Arc;
 use cim_demo_inventory::prelude::*;
 use cim_demo_inventory::reaction::Reactions;
 use cim_domain::RepositoryError;
+use cim_domain::persistence::snapshot::{
+    SnapshotCodec, SnapshotError, SnapshotPolicy, SnapshotSettings, SnapshotStore,
+};
 use cim_store::{Context, EventLogError, Position};
 use cim_subject::SubjectError;
 use clap::Args;
@@ -33,6 +36,18 @@ use crate::session::{Session, StoreMode};
 
 /// How many resources live at the same time.
 const AT_ONCE: usize = 32;
+
+/// After how many events a resource gets a snapshot.
+const EVENTS_A_SNAPSHOT: u64 = 10;
+
+/// Where snapshots are: in a bucket of the demo's own.
+const SNAPSHOTS: SnapshotSettings<'static> = SnapshotSettings {
+    bucket: "inventory-snapshots",
+    keep: 2,
+    ttl: None,
+    codec: SnapshotCodec::Json,
+    queue: 256,
+};
 
 /// Run an inventory of compute resources and prove what it says
 ///
@@ -69,6 +84,8 @@ pub(crate) enum Stopped {
     Inventory(#[from] InventoryError),
     #[error("a host name could not be asked for")]
     HostName(#[from] RepositoryError<HostNameTaken>),
+    #[error("the snapshots can't be opened")]
+    Snapshots(#[from] SnapshotError),
     #[error(transparent)]
     Store(#[from] EventLogError),
     #[error(transparent)]
@@ -85,7 +102,8 @@ impl From<Stopped> for Failure {
             Stopped::Life(LifeError::Inventory { source, .. }) => code_of(&**source),
             Stopped::Inventory(source) => code_of(source),
             Stopped::HostName(source) => code_of(source),
-            Stopped::Life(_) | Stopped::Pattern(_) => ExitCode::Failure,
+            Stopped::Snapshots(SnapshotError::Store(error)) => ExitCode::of_bucket(error),
+            Stopped::Life(_) | Stopped::Pattern(_) | Stopped::Snapshots(_) => ExitCode::Failure,
         };
         Self::new(code, stopped)
     }
@@ -106,8 +124,18 @@ fn code_of<E: std::error::Error>(error: &RepositoryError<E>) -> ExitCode {
 impl InventoryArgs {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<(), Failure> {
         let clock = Arc::clone(&session.environment.clock);
-        let log = session.open(StoreMode::Create).await?.log();
-        let inventory = Inventory::new(Arc::clone(&log)).with_clock(Arc::clone(&clock));
+        let store = session.open(StoreMode::Create).await?;
+        let log = store.log();
+        let snapshots = SnapshotStore::open(&*store, SNAPSHOTS).await;
+        let snapshots = snapshots
+            .map_err(Stopped::from)?
+            .with_clock(Arc::clone(&clock));
+        let inventory = Inventory::new(Arc::clone(&log))
+            .with_clock(Arc::clone(&clock))
+            .with_snapshots(
+                snapshots.clone(),
+                SnapshotPolicy::EveryEvents(EVENTS_A_SNAPSHOT),
+            );
         let ctx = Context::new();
 
         let started = clock.monotonic();
@@ -115,6 +143,8 @@ impl InventoryArgs {
         let reactions = Reactions::new(inventory.clone()).map_err(Stopped::from)?;
         let rest = async {
             lives.reactions = reactions.catch_up(&ctx, Position::NONE).await?.commands;
+            snapshots.settled().await;
+            lives.snapshots = snapshots.stats().written;
             lives.elapsed = clock.monotonic().saturating_duration_since(started);
             let contest = clerks::contest(&inventory, &ctx, &lives.in_service).await?;
             let histories = fold::read(&*log, &ctx).await?;

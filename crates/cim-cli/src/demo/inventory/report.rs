@@ -32,6 +32,8 @@ pub(crate) struct Lives {
     pub(crate) events: u64,
     /// Commands that followed from events.
     pub(crate) reactions: u64,
+    /// Snapshots that were written.
+    pub(crate) snapshots: u64,
     /// How long all of that took.
     pub(crate) elapsed: Duration,
 }
@@ -166,6 +168,7 @@ pub(crate) struct Report {
     events: u64,
     events_stored: u64,
     reactions: u64,
+    snapshots: u64,
     seconds: f64,
     statuses: BTreeMap<String, u64>,
     history: History,
@@ -196,6 +199,7 @@ impl Report {
             events: histories.values().map(|events| events.len() as u64).sum(),
             events_stored: lives.events,
             reactions: lives.reactions,
+            snapshots: lives.snapshots,
             seconds: lives.elapsed.as_secs_f64(),
             statuses,
             history,
@@ -222,6 +226,10 @@ impl Report {
         ui.line(format_args!(
             "events     {:>width$}, {} by commands and {} by the policy in this run",
             self.events, self.events_stored, self.reactions
+        ))?;
+        ui.line(format_args!(
+            "snapshots  {:>width$} in this run",
+            self.snapshots
         ))?;
         if self.seconds > 0.0 {
             // Rates are for people; what a float can't hold of a count does not show.

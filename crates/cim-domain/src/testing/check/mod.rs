@@ -13,6 +13,9 @@ mod violation;
 
 use std::fmt;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use self::script::{Script, Seen, Subject};
 use self::violation::{Found, Violation};
 use crate::persistence::mix;
@@ -28,6 +31,7 @@ const MOST_TRIES_TO_SHORTEN: usize = 2_000;
 /// - `handle` is pure: the same outcome twice on the same state, which stays as it is, and the same
 ///   outcome on a copy that was only replayed.
 /// - Every event survives storage: what comes back is the same event.
+/// - [On demand](Self::with_snapshots) also every state survives a snapshot.
 ///
 /// It asks every command after every prefix of the given histories, and after random sequences of
 /// commands, which begin with nothing or with a prefix of a history. What was broken is shown with
@@ -96,6 +100,7 @@ where
             subject: Subject {
                 histories: Vec::new(),
                 commands: Vec::new(),
+                restore: None,
             },
             seed: None,
             walks: 100,
@@ -113,6 +118,16 @@ where
     /// Adds commands that are asked.
     pub fn commands(mut self, commands: impl IntoIterator<Item = A::Command>) -> Self {
         self.subject.commands.extend(commands);
+        self
+    }
+
+    /// Also checks that states survive snapshots, after every event and with every codec. For
+    /// aggregates of repositories that have [some](crate::Repository::with_snapshots).
+    pub fn with_snapshots(mut self) -> Self
+    where
+        A: Serialize + DeserializeOwned,
+    {
+        self.subject.restore = Some(twin::restored);
         self
     }
 

@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::twin::Twin;
+use super::twin::{Restore, Twin};
 use super::violation::Violation;
 use crate::{Aggregate, DomainEvent};
 
 /// What is checked: the histories and commands that were given.
-#[derive(Debug)]
 pub(super) struct Subject<A: Aggregate> {
     pub(super) histories: Vec<Vec<A::Event>>,
     pub(super) commands: Vec<A::Command>,
+    /// How a state comes back from a snapshot, where that is to be checked.
+    pub(super) restore: Option<Restore<A>>,
 }
 
 /// One way.
@@ -79,7 +80,7 @@ where
 {
     /// Replays every prefix of a history and asks every command after each of them.
     pub(super) fn every_prefix(&self, history: usize, seen: &mut Seen) -> Result<(), Violation> {
-        let mut twin = Twin::<A>::new();
+        let mut twin = Twin::new(self.restore);
         let events = self.histories.get(history).map_or(&[][..], Vec::as_slice);
         for replayed in 0..=events.len() {
             if let Some(event) = replayed.checked_sub(1).and_then(|last| events.get(last)) {
@@ -97,7 +98,7 @@ where
 
     /// Runs a script; what follows from a command happens before the next one is asked.
     pub(super) fn run(&self, script: &Script, seen: &mut Seen) -> Result<(), Violation> {
-        let mut twin = Twin::<A>::new();
+        let mut twin = Twin::new(self.restore);
         let start = script.start.and_then(|(history, events)| {
             let history = self.histories.get(history)?;
             history.get(..events)

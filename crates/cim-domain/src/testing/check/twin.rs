@@ -2,20 +2,29 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::panics::caught;
 use super::violation::{Rule, Violation};
 use crate::Aggregate;
+use crate::event::codec::{Cbor, Codec, CodecError, Json};
 use crate::testing::{difference, storage};
 
 /// What a command led to.
 type Outcome<A> = Result<Vec<<A as Aggregate>::Event>, <A as Aggregate>::Error>;
 
+/// A state as it comes back from a snapshot, or why it does not.
+pub(super) type Restore<A> = fn(&A) -> Result<A, String>;
+
 /// Two of the same aggregate.
 pub(super) struct Twin<A> {
     /// Is asked, and takes events as they were decided.
     asked: A,
-    /// Takes events as they come back from storage. It is asked too, but never first.
+    /// Takes events as they come back from storage, and begins with a snapshot each time, where
+    /// there are some. It is asked too, but never first.
     rebuilt: A,
+    restore: Option<Restore<A>>,
     /// What both took, for a message.
     history: Vec<String>,
 }
@@ -26,10 +35,11 @@ where
     A::Event: fmt::Debug + PartialEq,
     A::Command: fmt::Debug,
 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(restore: Option<Restore<A>>) -> Self {
         Self {
             asked: A::default(),
             rebuilt: A::default(),
+            restore,
             history: Vec::new(),
         }
     }
@@ -42,7 +52,14 @@ where
         let applied =
             caught(|| self.asked.apply(event)).and_then(|()| caught(|| self.rebuilt.apply(&read)));
         applied.map_err(|panic| self.violation(Rule::ReplayNeverPanics, None, panic))?;
-        self.check_states(Rule::ReplayRepeats, None, "one replay", "the other")
+        self.check_states(Rule::ReplayRepeats, None, "one replay", "the other")?;
+        if let Some(restore) = self.restore {
+            let rule = Rule::SurvivesSnapshot;
+            let restored = restore(&self.rebuilt);
+            self.rebuilt = restored.map_err(|loss| self.violation(rule, None, loss))?;
+            self.check_states(rule, None, "as it was", "from the snapshot")?;
+        }
+        Ok(())
     }
 
     /// Asks both, the first of them twice.
@@ -127,6 +144,22 @@ where
             what,
         }
     }
+}
+
+/// The state after a snapshot of each codec.
+pub(super) fn restored<A: Serialize + DeserializeOwned>(state: &A) -> Result<A, String> {
+    through::<Json, A>(&through::<Cbor, A>(state)?)
+}
+
+fn through<C: Codec, A: Serialize + DeserializeOwned>(state: &A) -> Result<A, String> {
+    let said = |what: &str, error: CodecError| {
+        format!(
+            "the state can't be {what} as {}: {error}\n{error:#?}",
+            C::CONTENT_TYPE
+        )
+    };
+    let snapshot = C::encode_whole(state).map_err(|error| said("written", error))?;
+    C::decode(&snapshot).map_err(|error| said("read", error))
 }
 
 fn shown(value: &impl fmt::Debug) -> String {

@@ -12,6 +12,7 @@ pub(super) enum Rule {
     HandleRepeats,
     HandleKnowsOnlyEvents,
     SurvivesStorage,
+    SurvivesSnapshot,
 }
 
 impl Rule {
@@ -42,6 +43,10 @@ impl Rule {
                  the events don't say"
             }
             Self::SurvivesStorage => "an event does not survive storage",
+            Self::SurvivesSnapshot => {
+                "the state does not survive a snapshot: what serde skips or alters is missing after \
+                 the next load"
+            }
         }
     }
 }
