@@ -133,6 +133,8 @@ mod guide_to_repositories {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/schema_evolution.md")]
 mod guide_to_schema_evolution {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/snapshots.md")]
 mod guide_to_snapshots {}
 
