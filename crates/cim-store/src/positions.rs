@@ -1,5 +1,5 @@
 //! Events by their positions: what adapters and wrappers share of
-//! [`EventLog::read_at`](crate::EventLog::read_at).
+//! [`EventLog::read_at`].
 
 use futures_util::TryStreamExt;
 
