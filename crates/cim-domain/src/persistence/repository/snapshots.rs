@@ -41,6 +41,9 @@ impl<A: Aggregate> Repository<A> {
     /// # use serde::{Deserialize, Serialize};
     /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
     /// # enum CounterEvent { Increased { by: u64 } }
+    /// #[derive(Clone, Default, Serialize, Deserialize)]
+    /// struct Counter(u64);
+    ///
     /// # impl Aggregate for Counter {
     /// #     const CONTEXT: &'static str = "docs";
     /// #     const TYPE: &'static str = "counter";
@@ -54,9 +57,6 @@ impl<A: Aggregate> Repository<A> {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// use cim_domain::persistence::snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore};
     /// use cim_domain::{Repository, store::Context};
-    ///
-    /// #[derive(Clone, Default, Serialize, Deserialize)]
-    /// struct Counter(u64);
     ///
     /// let store = cim_domain::open("memory:").await?;
     /// let snapshots = SnapshotStore::open(&*store, SnapshotSettings::default()).await?;

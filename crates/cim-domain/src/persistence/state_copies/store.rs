@@ -37,6 +37,9 @@ const DELETED_LIFE: Duration = Duration::from_secs(3600);
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
 /// # enum CounterEvent { Increased { by: u64 } }
+/// #[derive(Clone, Default, Serialize)]
+/// struct Counter { sum: u64 }
+///
 /// # impl Aggregate for Counter {
 /// #     const CONTEXT: &'static str = "docs";
 /// #     const TYPE: &'static str = "counter";
@@ -50,9 +53,6 @@ const DELETED_LIFE: Duration = Duration::from_secs(3600);
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use cim_domain::persistence::state_copies::{StateCopies, StateCopy, StateCopySettings};
 /// use cim_domain::{Repository, store::{Context, StreamId}};
-///
-/// #[derive(Clone, Default, Serialize)]
-/// struct Counter { sum: u64 }
 ///
 /// let store = cim_domain::open("memory:").await?;
 /// let copies = StateCopies::open(&*store, StateCopySettings::default()).await?;
