@@ -17,7 +17,7 @@ use crate::account::ctx;
 use crate::stores::{on_every_store, open_at_noon};
 
 /// The value of anna's snapshot after `events` events of another history.
-async fn of_another_history(events: u64) -> Bytes {
+pub(super) async fn of_another_history(events: u64) -> Bytes {
     let (store, clock) = open_at_noon("memory:").await;
     let other = watched(&*store, &clock, OnDemand).await;
     for number in 0..events {

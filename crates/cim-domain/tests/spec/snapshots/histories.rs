@@ -30,6 +30,8 @@ enum Step {
     Damage(prop::sample::Index, u8),
     /// Puts a snapshot that was there before in the place of the present one.
     PutBack(prop::sample::Index),
+    /// Puts a snapshot of another history there, after so many events of it.
+    Foreign(u64),
     Purge,
     Pass(u64),
     /// Opens repository and snapshots anew, with another policy.
@@ -65,6 +67,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::Settle),
         1 => (any::<prop::sample::Index>(), 0..8_u8).prop_map(|(at, bit)| Step::Damage(at, bit)),
         1 => any::<prop::sample::Index>().prop_map(Step::PutBack),
+        1 => (1..9_u64).prop_map(Step::Foreign),
         1 => Just(Step::Purge),
         1 => (0..5_u64).prop_map(Step::Pass),
         1 => policies().prop_map(Step::Reopen),
@@ -182,6 +185,14 @@ impl World {
                         .await
                         .unwrap();
                 }
+            }
+            Step::Foreign(events) => {
+                let value = super::distrust::of_another_history(events).await;
+                self.snapshots
+                    .bucket()
+                    .set(&ctx, &key(), value)
+                    .await
+                    .unwrap();
             }
             Step::Purge => {
                 let bucket: &dyn Bucket = &**self.snapshots.bucket();
