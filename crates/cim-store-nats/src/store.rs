@@ -48,7 +48,7 @@ const HEADERS: usize = Limits::CONTRACT.metadata_bytes + (16 << 10);
 #[derive(Clone)]
 pub struct NatsStore {
     session: Arc<Session>,
-    log: NatsLog,
+    log: Arc<NatsLog>,
 }
 
 impl NatsStore {
@@ -132,7 +132,7 @@ impl NatsStore {
             Use::Inspection => session.only_inspect(),
         }
         Ok(Self {
-            log: NatsLog::new(session.clone()),
+            log: Arc::new(NatsLog::new(session.clone())),
             session,
         })
     }
@@ -289,7 +289,7 @@ pub(crate) fn check_complete(info: &StreamInfo) -> Result<(), EventLogError> {
 #[async_trait]
 impl Store for NatsStore {
     fn log(&self) -> Arc<dyn EventLog> {
-        Arc::new(self.log.clone())
+        Arc::clone(&self.log) as Arc<dyn EventLog>
     }
 
     fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {

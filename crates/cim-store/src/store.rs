@@ -13,7 +13,7 @@ use crate::{
 /// An open store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
-    /// The log of all events.
+    /// The log of all events: the same one with every call, which a cache may tell by its address.
     fn log(&self) -> Arc<dyn EventLog>;
 
     /// Subscriptions whose work is split over several processes; `None` where the adapter has none,

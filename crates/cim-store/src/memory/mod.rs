@@ -72,7 +72,7 @@ pub struct MemoryStore {
 }
 
 struct Shared {
-    log: MemoryLog,
+    log: Arc<MemoryLog>,
     /// `None` once the store is closed.
     buckets: Mutex<Option<BTreeMap<BucketName, MemoryBucket>>>,
     clock: Arc<dyn Clock>,
@@ -88,7 +88,7 @@ impl MemoryStore {
     pub fn with(clock: Arc<dyn Clock>, ids: Arc<dyn IdGenerator>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                log: MemoryLog::new(clock.clone(), ids),
+                log: Arc::new(MemoryLog::new(clock.clone(), ids)),
                 buckets: Mutex::new(Some(BTreeMap::new())),
                 clock,
             }),
@@ -121,7 +121,7 @@ impl fmt::Debug for MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     fn log(&self) -> Arc<dyn EventLog> {
-        Arc::new(self.shared.log.clone())
+        Arc::clone(&self.shared.log) as Arc<dyn EventLog>
     }
 
     fn shared_subscriptions(&self) -> Option<Arc<dyn SharedSubscriptions>> {
