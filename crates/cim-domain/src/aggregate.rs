@@ -110,6 +110,16 @@ pub trait Aggregate: Default + Send + Sync + 'static {
     /// Why the command is refused.
     fn handle(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
 
+    /// How many bytes this aggregate takes in an [`AggregateCache`](crate::persistence::AggregateCache),
+    /// at most; the cache adds what it needs itself.
+    ///
+    /// `replayed_bytes` are the payloads of all events that it was rebuilt from. Unless this is
+    /// overridden, the estimate is that it holds all of them: right for a state that only grows,
+    /// too much for one that sums up, of which then fewer are kept than could be.
+    fn cached_bytes(&self, replayed_bytes: u64) -> u64 {
+        (size_of::<Self>() as u64).saturating_add(replayed_bytes)
+    }
+
     /// The stream of the aggregate with this id.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! Reads stored events as domain events. Every read of every service goes through here.
 
-use cim_store::{Direction, RecordedEvent};
+use cim_store::{Direction, NewEvent, RecordedEvent};
 
 use super::error::ReadFault;
 use super::tombstone::is_tombstone;
-use crate::DomainEvent;
-use crate::event::Decoded;
+use crate::event::{Decoded, Encoded};
+use crate::{DecodeError, DomainEvent};
 
 /// What a read does with events whose type is none of the known ones.
 ///
@@ -37,6 +37,18 @@ pub enum UnknownEvents {
     Skip,
     /// They are passed over, counted, and handed over as they are stored.
     KeepRaw,
+}
+
+/// Reads an event that was written a moment ago, as a later read of it will.
+pub(super) fn decode_written<D: DomainEvent>(
+    written: &NewEvent,
+) -> Result<Decoded<D>, DecodeError> {
+    D::decode(Encoded {
+        event_type: written.event_type.as_str(),
+        schema_version: written.schema_version.get(),
+        content_type: written.content_type.as_str(),
+        payload: &written.payload,
+    })
 }
 
 /// What one read has met so far.

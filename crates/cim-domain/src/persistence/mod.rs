@@ -37,6 +37,7 @@
 
 mod aggregate_repository;
 mod append;
+mod cache;
 pub mod car;
 mod checked_loads;
 pub mod checkpoint;
@@ -62,6 +63,7 @@ pub mod verification;
 mod write_behind;
 
 pub use aggregate_repository::AggregateRepository;
+pub use cache::{AggregateCache, CacheSettings, CacheStats};
 pub use checked_loads::LoadVerification;
 pub use content::{ContentStore, IpldSerializer};
 pub use decision::{Draft, ExecutedMany, Participant, Participants};

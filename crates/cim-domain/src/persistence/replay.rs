@@ -25,14 +25,49 @@ pub(super) struct Replay<A> {
     /// How many events were read, and how many bytes their payloads have.
     read: u64,
     read_bytes: u64,
+    /// How many bytes the payloads have that came before, or the snapshot in their place.
+    earlier_bytes: u64,
     /// The events that were read, where somebody wants them.
     kept: Option<Vec<RecordedEvent>>,
 }
 
-struct Last {
-    head: Head,
-    stored_at: Timestamp,
-    is_tombstone: bool,
+/// An aggregate as it was rebuilt, to go on from later.
+pub(super) struct Remembered<A> {
+    pub(super) state: A,
+    pub(super) last: Last,
+    /// Whether it is known when the last event was stored. Not every store says so with an append.
+    pub(super) has_time: bool,
+    /// Bytes of the payloads of all events that it was rebuilt from, as far as they are known.
+    pub(super) bytes: u64,
+}
+
+/// The last event that an aggregate was rebuilt from.
+#[derive(Clone)]
+pub(super) struct Last {
+    pub(super) head: Head,
+    pub(super) stored_at: Timestamp,
+    pub(super) is_tombstone: bool,
+}
+
+/// What is not known of what was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Whether the log has anything newer.
+    MayBeBehind,
+    /// The same, and when the last event was stored.
+    HasNoTime,
+    /// The log has something newer. Whether it follows?
+    IsBehind,
+}
+
+/// How what was remembered stands to the log.
+enum Standing {
+    /// The log has nothing newer.
+    Newest,
+    /// The log has something newer, which should follow it.
+    Older,
+    /// The log has something else in its place.
+    Elsewhere,
 }
 
 /// How far events are taken in; the default: to the end.
@@ -57,6 +92,7 @@ impl<A: Aggregate> Replay<A> {
             last: None,
             read: 0,
             read_bytes: 0,
+            earlier_bytes: 0,
             kept: None,
         }
     }
@@ -73,14 +109,35 @@ impl<A: Aggregate> Replay<A> {
         self.reader.skipped()
     }
 
-    /// Goes behind an event, with the state that the events up to it make.
-    pub(super) fn resume(&mut self, state: A, head: Head, stored_at: Timestamp) {
+    /// Goes behind an event, with the state that the events up to it make and the bytes it takes.
+    pub(super) fn resume(&mut self, state: A, head: Head, stored_at: Timestamp, bytes: u64) {
         self.state = state;
         self.last = Some(Last {
             head,
             stored_at,
             is_tombstone: false,
         });
+        self.earlier_bytes = bytes;
+    }
+
+    /// Goes on from what was remembered.
+    pub(super) fn go_on(&mut self, remembered: Remembered<A>) {
+        self.state = remembered.state;
+        self.last = Some(remembered.last);
+        (self.earlier_bytes, self.read_bytes) = (remembered.bytes, 0);
+    }
+
+    /// Gives away what was rebuilt, if there were any events and the state misses none of them.
+    pub(super) fn remember(&mut self) -> Option<Remembered<A>> {
+        if self.skipped() > 0 {
+            return None;
+        }
+        Some(Remembered {
+            last: self.last.take()?,
+            state: std::mem::take(&mut self.state),
+            has_time: true,
+            bytes: self.earlier_bytes + self.read_bytes,
+        })
     }
 
     /// Keeps the events that are read from now on.
@@ -203,6 +260,70 @@ impl<A: Aggregate> Replay<A> {
             next = events.try_next().await?;
         }
         Ok(None)
+    }
+
+    /// As [`advance`](Self::advance), where the state so far was remembered: only if the log still
+    /// has what that stands on. Otherwise, after a server was restored from a copy say, the answer
+    /// is no, and this is good for nothing more.
+    pub(super) async fn advance_remembered(
+        &mut self,
+        log: &dyn EventLog,
+        ctx: &Context,
+        until: &Until,
+        doubt: Doubt,
+    ) -> Result<bool, ReplayFault> {
+        match self.compare(log, ctx, doubt).await? {
+            Standing::Newest => return Ok(true),
+            Standing::Older => {}
+            Standing::Elsewhere => return Ok(false),
+        }
+        let range = self.range(until);
+        let mut events = log.read_stream(ctx, &self.stream, range).await?;
+        let mut next = events.try_next().await?;
+        let known = self.last().map(|(head, _)| head.cid);
+        if next.as_ref().is_none_or(|first| first.previous != known) {
+            return Ok(false);
+        }
+        while let Some(recorded) = next {
+            if !self.take_next(recorded, until)? {
+                break;
+            }
+            next = events.try_next().await?;
+        }
+        Ok(true)
+    }
+
+    /// Asks the log how what was remembered stands to it. One look at the head is enough, mostly.
+    async fn compare(
+        &mut self,
+        log: &dyn EventLog,
+        ctx: &Context,
+        doubt: Doubt,
+    ) -> Result<Standing, EventLogError> {
+        let newest = match doubt {
+            Doubt::IsBehind => return Ok(Standing::Older),
+            Doubt::MayBeBehind => {
+                let head = log.head(ctx, &self.stream).await?;
+                head.map(|head| (head.version, head.cid, None))
+            }
+            Doubt::HasNoTime => {
+                let range = StreamRange::all().backwards().limit(1);
+                let mut events = log.read_stream(ctx, &self.stream, range).await?;
+                let event = events.try_next().await?;
+                event.map(|event| (event.version, event.cid, Some(event.stored_at)))
+            }
+        };
+        let (Some(last), Some((version, cid, time))) = (&mut self.last, newest) else {
+            return Ok(Standing::Elsewhere);
+        };
+        if (version, cid) == (last.head.version, last.head.cid) {
+            last.stored_at = time.unwrap_or(last.stored_at);
+            return Ok(Standing::Newest);
+        }
+        Ok(match version > last.head.version {
+            true => Standing::Older,
+            false => Standing::Elsewhere,
+        })
     }
 
     /// Whether the event that the state stands on is in the log, where none was read after it.

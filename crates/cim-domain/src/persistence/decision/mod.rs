@@ -146,40 +146,49 @@ impl<A: Aggregate> Repository<A> {
         E: std::error::Error + Send + Sync + 'static,
     {
         self.check_members(participants.members())?;
-        let mut attempts = 0;
+        begin(participants.members(), ctx).await?;
+        let List(members) = participants.members();
+        try_join_all(members.into_iter().map(|member| member.prepare(ctx))).await?;
+        // Decisions upon what was kept too long are nobody's failed attempts.
+        let (mut attempts, mut outdated) = (1, 0);
         loop {
-            let List(members) = participants.members();
-            let refreshes = members.into_iter().map(|member| member.refresh(ctx));
-            try_join_all(refreshes).await?;
             refuse_deleted(&participants.members())?;
-            attempts += 1;
             let decided = decide(participants.drafts());
             let append = commit(&participants.members(), decided.is_err())?;
             let (append, commit_id) = self.writer.complete(ctx, append, None);
+            let List(mut members) = participants.members();
+            let may_be_behind = members.iter().any(|member| member.may_be_behind());
             let is_trivial = append.event_count() == 0 && append.checks.len() < 2;
-            if is_trivial {
+            if is_trivial && !may_be_behind {
                 // One aggregate was read once: that is a moment.
                 return settled(decided, None, attempts);
             }
-            match self.writer.append(ctx, &append, commit_id).await {
+            members.iter_mut().for_each(|member| member.appends());
+            let error = match self.writer.append(ctx, &append, commit_id).await {
                 Ok(appended) => {
-                    let List(members) = participants.members();
-                    for member in members {
+                    for member in &mut members {
                         member.stored(ctx, &append, &appended).await;
                     }
                     let appended = (append.event_count() > 0).then_some(appended);
                     return settled(decided, appended, attempts);
                 }
-                Err(fault) => {
-                    let error = RepositoryError::from(fault);
-                    if !error.is_conflict()
-                        || !self.writer.retry.allows_another(attempts)
-                        || !self.writer.pause(ctx, attempts, commit_id).await
-                    {
-                        return Err(error);
-                    }
-                }
+                Err(fault) => RepositoryError::from(fault),
+            };
+            if matches!(error, RepositoryError::Unknown { .. }) {
+                members.iter_mut().for_each(|member| member.forget());
             }
+            if !error.is_conflict() {
+                return Err(error);
+            }
+            if may_be_behind {
+                outdated += 1;
+            } else if !self.writer.retry.allows_another(attempts - outdated)
+                || !self.writer.pause(ctx, attempts - outdated, commit_id).await
+            {
+                return Err(error);
+            }
+            attempts += 1;
+            try_join_all(members.into_iter().map(|member| member.refresh(ctx))).await?;
         }
     }
 
@@ -210,6 +219,16 @@ impl<A: Aggregate> Repository<A> {
         }
         Ok(())
     }
+}
+
+/// Waits for the turns of all, one after the other and everybody in the same order, so that no two
+/// decisions wait for each other.
+async fn begin(List(mut members): List<'_>, ctx: &Context) -> Result<(), EventLogError> {
+    members.sort_unstable_by(|one, other| one.stream().ok().cmp(&other.stream().ok()));
+    for member in members {
+        member.begin(ctx).await?;
+    }
+    Ok(())
 }
 
 fn settled<T, E: std::error::Error + 'static>(

@@ -1,19 +1,20 @@
 //! One aggregate that takes part in a decision: where it is, and its draft.
 
 use std::fmt;
-use std::mem::take;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use cim_store::stream_id::StreamIdError;
 use cim_store::{
-    Append, Appended, Context, EventLog, Metadata, NewEvent, StreamId, Timestamp, Version,
+    Append, Appended, Context, EventLog, EventLogError, Metadata, NewEvent, StreamId, Timestamp,
+    Version,
 };
 
 use super::Draft;
 use crate::Aggregate;
 use crate::persistence::error::{ReplayFault, WriteFault};
-use crate::persistence::replay::{Replay, Until};
+use crate::persistence::replay::Until;
+use crate::persistence::repository::Work;
 use crate::persistence::repository::after_append::{Stored, payload_bytes};
 use crate::persistence::{Recreation, Repository};
 
@@ -24,7 +25,7 @@ pub struct Participant<A: Aggregate> {
     /// The text of its id, and the stream that it is the name of.
     id: String,
     stream: Result<StreamId, StreamIdError>,
-    replay: Option<Replay<A>>,
+    work: Option<Work<A>>,
     draft: Option<Draft<A>>,
 }
 
@@ -34,19 +35,19 @@ impl<A: Aggregate> Participant<A> {
             repository,
             id: id.to_string(),
             stream: A::stream(id),
-            replay: None,
+            work: None,
             draft: None,
         }
     }
 
     /// The draft that the decision works on.
     pub(super) fn draft(&mut self) -> &mut Draft<A> {
-        let replay = &mut self.replay;
+        let work = &mut self.work;
         self.draft.get_or_insert_with(|| {
-            let replay = replay.as_mut();
+            let work = work.as_mut();
             Draft {
-                version: replay.as_ref().map_or(Version::NONE, |it| it.version()),
-                state: replay.map(|it| take(&mut it.state)).unwrap_or_default(),
+                version: work.as_ref().map_or(Version::NONE, |it| it.version()),
+                state: work.map(Work::lend).unwrap_or_default(),
                 events: Vec::new(),
             }
         })
@@ -65,15 +66,25 @@ pub(super) struct Deleted {
 pub(super) trait AnyParticipant: Send {
     fn stream(&self) -> Result<&StreamId, (&str, &StreamIdError)>;
     fn log(&self) -> &Arc<dyn EventLog>;
+    /// Waits for its turn, where its repository has a cache.
+    async fn begin(&mut self, ctx: &Context) -> Result<(), EventLogError>;
     /// Takes in what is new; from the beginning where a decision has changed the state.
     async fn refresh(&mut self, ctx: &Context) -> Result<(), ReplayFault>;
+    /// Takes in what is new, unless a decision can begin with what is kept.
+    async fn prepare(&mut self, ctx: &Context) -> Result<(), ReplayFault>;
+    /// Whether it is as an earlier call kept it, and the log may have something newer.
+    fn may_be_behind(&self) -> bool;
+    /// To be called before a commit is sent; what became of it follows, unless nothing was stored.
+    fn appends(&mut self);
+    /// It is not known whether the commit was stored.
+    fn forget(&mut self);
     /// The tombstone that forbids it to take part.
     fn tombstone(&self) -> Option<Deleted>;
     /// The version that the decision stands on.
     fn version(&self) -> Version;
     fn encode(&self, stream: &StreamId) -> Result<Vec<NewEvent>, WriteFault>;
     /// Sees to what follows from its events, now that they are stored.
-    async fn stored(&self, ctx: &Context, append: &Append, appended: &Appended);
+    async fn stored(&mut self, ctx: &Context, append: &Append, appended: &Appended);
 }
 
 #[async_trait]
@@ -86,34 +97,59 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
         self.repository.log()
     }
 
-    async fn refresh(&mut self, ctx: &Context) -> Result<(), ReplayFault> {
-        match (self.draft.take(), &mut self.replay) {
-            (Some(draft), Some(replay)) if draft.events.is_empty() => replay.state = draft.state,
-            (Some(_), _) => self.replay = None,
-            (None, _) => {}
+    async fn begin(&mut self, ctx: &Context) -> Result<(), EventLogError> {
+        if let Ok(stream) = &self.stream {
+            self.work = Some(self.repository.begin(ctx, stream.clone()).await?);
         }
-        let Ok(stream) = &self.stream else {
+        Ok(())
+    }
+
+    async fn refresh(&mut self, ctx: &Context) -> Result<(), ReplayFault> {
+        let Some(work) = &mut self.work else {
             return Ok(()); // refused before
         };
-        let (repository, now) = (&self.repository, Until::default());
-        match &mut self.replay {
-            Some(replay) => replay.advance(repository.log().as_ref(), ctx, &now).await,
-            none => {
-                let replay = repository.replayed(ctx, stream.clone(), &now, true).await?;
-                *none = Some(replay);
-                Ok(())
+        if let Some(draft) = self.draft.take() {
+            match draft.events.is_empty() {
+                true => work.take_back(draft.state),
+                false => work.start_over(self.repository.replay(work.stream().clone())),
             }
+        }
+        let now = Until::default();
+        work.advance(&self.repository, ctx, &now).await.map(drop)
+    }
+
+    async fn prepare(&mut self, ctx: &Context) -> Result<(), ReplayFault> {
+        let can_begin = |work: &Work<A>| work.is_kept() && work.tombstone().is_none();
+        match self.work.as_ref().is_some_and(can_begin) {
+            true => Ok(()),
+            false => self.refresh(ctx).await,
         }
     }
 
-    async fn stored(&self, ctx: &Context, append: &Append, appended: &Appended) {
+    fn may_be_behind(&self) -> bool {
+        self.work.as_ref().is_some_and(Work::may_be_behind)
+    }
+
+    fn appends(&mut self) {
+        if let Some(work) = &mut self.work {
+            work.appends();
+        }
+    }
+
+    async fn stored(&mut self, ctx: &Context, append: &Append, appended: &Appended) {
         let (Ok(stream), Some(draft)) = (&self.stream, &self.draft) else {
             return;
         };
+        // The aggregate is free for the next call from here on.
+        let Some(mut work) = self.work.take() else {
+            return;
+        };
+        work.stored(append, appended, false);
+        let misses_none = work.skipped() == 0;
+        drop(work);
         let Some(head) = appended.head(stream) else {
             return;
         };
-        let misses_none = self.replay.as_ref().is_none_or(|it| it.skipped() == 0);
         let stored = Stored {
             head,
             stored_at: appended.stored_at,
@@ -124,21 +160,27 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
         self.repository.after_append(ctx, stored).await;
     }
 
+    fn forget(&mut self) {
+        if let Some(work) = &mut self.work {
+            work.forget();
+        }
+    }
+
     fn tombstone(&self) -> Option<Deleted> {
         let refused = self.repository.recreation() == Recreation::Refuse;
-        let replay = self.replay.as_ref().filter(|_| refused)?;
-        let (version, at) = replay.tombstone()?;
+        let work = self.work.as_ref().filter(|_| refused)?;
+        let (version, at) = work.tombstone()?;
         Some(Deleted {
-            stream: replay.stream().clone(),
+            stream: work.stream().clone(),
             version,
             at,
         })
     }
 
     fn version(&self) -> Version {
-        self.replay
+        self.work
             .as_ref()
-            .map_or(Version::NONE, |replay| replay.version())
+            .map_or(Version::NONE, |work| work.version())
     }
 
     fn encode(&self, stream: &StreamId) -> Result<Vec<NewEvent>, WriteFault> {

@@ -1,8 +1,9 @@
 //! Commands: load, decide, append against the version that was decided upon, decide again.
 
-use cim_store::{Appended, Context, ExpectedVersion, Metadata, Version};
+use cim_store::{Append, Appended, Context, ExpectedVersion, Metadata, Version};
 
 use super::after_append::{Stored, payload_bytes};
+use super::work::Work;
 use super::{Recreation, Repository};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
@@ -41,13 +42,16 @@ impl<A: Aggregate> Repository<A> {
     /// - Where the answer to an append is lost, the same commit is appended again, which never
     ///   stores it twice, until there is an answer or the deadline has come.
     /// - A decision for no events stores nothing.
+    /// - With a [cache](Self::with_cache) an aggregate that was touched lately is not loaded. A
+    ///   refusal, and a decision for no events, that come of what was kept are not believed before
+    ///   the log was asked. Calls on one aggregate take turns.
     /// - All events of a command are stored, or none. They carry the context's correlation and
     ///   causation id, principal and trace.
     ///
     /// # Errors
     /// `Rejected` with the aggregate's own error; `VersionConflict` when the attempts are used up
     /// or the deadline has come; `Deleted`; `Unknown` with the commit's id; `InvalidId`, `Encode`,
-    /// `Decode`, `Integrity`, `Store`.
+    /// `Decode`, `Integrity`, `Store`, also where the deadline comes before the turn.
     ///
     /// # Cancellation
     /// Dropping the future leaves the outcome unknown: the events are stored whole or not at all.
@@ -58,78 +62,115 @@ impl<A: Aggregate> Repository<A> {
         command: A::Command,
     ) -> Result<Executed<A>, RepositoryError<A::Error>> {
         let now = Until::default();
-        let mut replay = self.replayed(ctx, Self::stream(id)?, &now, true).await?;
-        let mut attempts = 0;
+        let mut work = self.begin(ctx, Self::stream(id)?).await?;
+        if !work.is_kept() {
+            work.advance(self, ctx, &now).await?;
+        }
+        // Decisions upon what was kept too long are nobody's failed attempts.
+        let (mut attempts, mut outdated) = (1, 0);
         loop {
-            if attempts > 0 {
-                replay.advance(self.log().as_ref(), ctx, &now).await?;
+            let decided = self.decide(&work, command.clone());
+            let is_settled = !matches!(&decided, Ok(events) if !events.is_empty());
+            if is_settled && work.may_be_behind() {
+                // A refusal, and a decision that nothing changes, hold for the newest state alone.
+                let is_other = work.advance(self, ctx, &now).await?;
+                attempts += u32::from(is_other);
+                outdated += u32::from(is_other);
+                continue;
             }
-            if self.recreation == Recreation::Refuse
-                && let Some(deleted) = replay.deleted()
-            {
-                return Err(deleted);
-            }
-            attempts += 1;
-            let events = replay
-                .state
-                .handle(command.clone())
-                .map_err(RepositoryError::Rejected)?;
-            let appended = if events.is_empty() {
-                None
-            } else {
-                let expected = ExpectedVersion::Exact(replay.version());
-                let (append, commit_id) = self.writer.prepare(
-                    ctx,
-                    replay.stream(),
-                    expected,
-                    &events,
-                    &Metadata::EMPTY,
-                    None,
-                )?;
-                let appended = self.writer.append(ctx, &append, commit_id).await;
-                match appended.map_err(RepositoryError::from) {
-                    Ok(appended) => Some((appended, payload_bytes(&append, replay.stream()))),
-                    Err(error) if error.is_conflict() && self.retry().allows_another(attempts) => {
-                        if !self.writer.pause(ctx, attempts, commit_id).await {
-                            return Err(error);
-                        }
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-            };
-            let (stream, version) = (replay.stream().clone(), replay.version());
-            let skipped = replay.skipped();
-            let mut state = replay.state;
-            events.iter().for_each(|event| state.apply(event));
-            let Some((appended, bytes)) = appended else {
+            let events = decided?;
+            if events.is_empty() {
                 return Ok(Executed {
-                    state,
-                    version,
+                    version: work.version(),
+                    skipped: work.skipped(),
+                    state: work.into_state(),
                     events,
                     appended: None,
                     attempts,
-                    skipped,
                 });
+            }
+            let expected = ExpectedVersion::Exact(work.version());
+            let (append, commit_id) = self.writer.prepare(
+                ctx,
+                work.stream(),
+                expected,
+                &events,
+                &Metadata::EMPTY,
+                None,
+            )?;
+            work.appends();
+            let error = match self.writer.append(ctx, &append, commit_id).await {
+                Ok(appended) => {
+                    work.stored(&append, &appended, false);
+                    return self
+                        .executed(ctx, work, &append, events, appended, attempts)
+                        .await;
+                }
+                Err(fault) => RepositoryError::from(fault),
             };
-            let head = new_head(&appended, &stream)?;
-            let stored = Stored {
-                head,
-                stored_at: appended.stored_at,
-                bytes,
-                // A state that misses events is kept nowhere.
-                state: (skipped == 0).then_some(&state),
-                create_snapshot: false,
-            };
-            self.after_append(ctx, stored).await;
-            return Ok(Executed {
-                state,
-                version: head.version,
-                events,
-                appended: Some(appended),
-                attempts,
-                skipped,
-            });
+            if !error.is_conflict() {
+                if matches!(error, RepositoryError::Unknown { .. }) {
+                    work.forget();
+                }
+                return Err(error);
+            }
+            if work.may_be_behind() {
+                outdated += 1;
+            } else if !self.retry().allows_another(attempts - outdated)
+                || !self.writer.pause(ctx, attempts - outdated, commit_id).await
+            {
+                return Err(error);
+            }
+            attempts += 1;
+            work.is_behind();
+            work.advance(self, ctx, &now).await?;
         }
+    }
+
+    fn decide(
+        &self,
+        work: &Work<A>,
+        command: A::Command,
+    ) -> Result<Vec<A::Event>, RepositoryError<A::Error>> {
+        if self.recreation == Recreation::Refuse
+            && let Some(deleted) = work.deleted()
+        {
+            return Err(deleted);
+        }
+        let decided = work.state().handle(command);
+        decided.map_err(RepositoryError::Rejected)
+    }
+
+    /// What came of a command whose events were stored. The aggregate is free for the next call.
+    async fn executed(
+        &self,
+        ctx: &Context,
+        work: Work<A>,
+        append: &Append,
+        events: Vec<A::Event>,
+        appended: Appended,
+        attempts: u32,
+    ) -> Result<Executed<A>, RepositoryError<A::Error>> {
+        let head = new_head(&appended, work.stream())?;
+        let (version, skipped) = (head.version, work.skipped());
+        let bytes = payload_bytes(append, work.stream());
+        let state = work.into_state_after(version, &events);
+        let stored = Stored {
+            head,
+            stored_at: appended.stored_at,
+            bytes,
+            // A state that misses events is kept nowhere.
+            state: (skipped == 0).then_some(&state),
+            create_snapshot: false,
+        };
+        self.after_append(ctx, stored).await;
+        Ok(Executed {
+            state,
+            version,
+            events,
+            appended: Some(appended),
+            attempts,
+            skipped,
+        })
     }
 }

@@ -83,6 +83,10 @@ impl<A: Aggregate> Repository<A> {
 
     /// Loads an aggregate as the options say.
     ///
+    /// With a [cache](Self::with_cache) an aggregate that was touched lately is brought up to date
+    /// with the events that are newer, instead of being rebuilt. A load at a version or a time, with
+    /// events, or without snapshots reads them all.
+    ///
     /// # Errors
     /// `NotFound` when it has no events, or had none at the time that was asked for; `Deleted` when
     /// it was deleted there; `VersionNotFound` when it never was at the version that was asked for;
@@ -110,6 +114,15 @@ impl<A: Aggregate> Repository<A> {
             as_of: options.as_of,
             max_events: options.max_events,
         };
+        let is_now = options.version.is_none() && options.as_of.is_none();
+        let can_be_kept = is_now && options.use_snapshot && !options.include_events;
+        if can_be_kept && self.cache().is_some() {
+            let mut work = self.begin(ctx, stream).await?;
+            if !work.is_kept() || work.may_be_behind() {
+                work.advance(self, ctx, &until).await?;
+            }
+            return work.into_loaded();
+        }
         let replay = if options.include_events {
             let mut replay = self.replay(stream.clone());
             replay.keep_events();

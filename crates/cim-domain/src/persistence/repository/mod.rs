@@ -9,6 +9,7 @@ mod query;
 mod save;
 mod snapshots;
 mod state_copies;
+mod work;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -32,10 +33,15 @@ pub use options::{DeleteOptions, LoadOptions, Recreation, SaveOptions};
 pub use query::{AggregatePage, AggregateQuery};
 pub use save::Saved;
 
+pub(super) use work::Work;
+
+use work::Caching;
+
 /// Executes commands on aggregates of one type and loads them from their events.
 ///
-/// It keeps no state: clones and other repositories over the same log see the same aggregates, and
-/// of two that decide at the same time one decides again.
+/// Clones and other repositories over the same log see the same aggregates, and of two that decide
+/// at the same time one decides again. It keeps no state, unless it is given a
+/// [cache](Self::with_cache).
 ///
 /// ```
 /// # use cim_domain::{Aggregate, DomainEvent};
@@ -83,6 +89,7 @@ pub struct Repository<A> {
     unknown_events: UnknownEvents,
     index: Option<EventIndex>,
     snapshots: Option<Snapshots<A>>,
+    caching: Option<Caching<A>>,
     copies: Option<Copies<A>>,
     aggregate: PhantomData<fn() -> A>,
 }
@@ -97,6 +104,7 @@ impl<A: Aggregate> Repository<A> {
             unknown_events: UnknownEvents::default(),
             index: None,
             snapshots: None,
+            caching: None,
             copies: None,
             aggregate: PhantomData,
         }
@@ -190,6 +198,7 @@ impl<A> Clone for Repository<A> {
             unknown_events: self.unknown_events,
             index: self.index.clone(),
             snapshots: self.snapshots.clone(),
+            caching: self.caching.clone(),
             copies: self.copies.clone(),
             aggregate: PhantomData,
         }
@@ -207,6 +216,7 @@ impl<A: Aggregate> fmt::Debug for Repository<A> {
             .field("recreation", &self.recreation)
             .field("unknown_events", &self.unknown_events)
             .field("snapshots", &self.snapshots)
+            .field("cache", &self.cache())
             .field("copies", &self.copies)
             .finish_non_exhaustive()
     }

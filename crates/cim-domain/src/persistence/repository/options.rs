@@ -52,7 +52,8 @@ pub struct LoadOptions {
     /// the earlier of both.
     pub as_of: Option<Timestamp>,
     /// Whether the load may begin with a [snapshot](crate::Repository::with_snapshots) and read only
-    /// the events after it. `false`: all of them are read. Without effect with `include_events`.
+    /// the events after it, or be answered from a [cache](crate::Repository::with_cache) and the
+    /// events that are newer. `false`: all of them are read. Without effect with `include_events`.
     pub use_snapshot: bool,
     /// Whether the result has the events, too, from the first to the last that was taken in.
     pub include_events: bool,

@@ -2,10 +2,11 @@
 
 use cim_store::{
     Append, Appended, CommitId, Context, ExpectedVersion, NewEvent, RecordedEvent, Resolution,
-    StreamId, Version,
+    Version,
 };
 
 use super::after_append::Stored;
+use super::work::Work;
 use super::{DeleteOptions, Recreation, Repository, SaveOptions};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
@@ -51,22 +52,25 @@ impl<A: Aggregate> Repository<A> {
         let metadata = options.tags.add_to(&options.metadata)?;
         let events = self.writer.encode(&stream, &events, &metadata)?;
         let bytes = events.iter().map(|event| event.payload.len() as u64).sum();
+        let mut work = self.begin(ctx, stream).await?;
         let saved = match options.expected_version {
             Some(version) => {
                 let expected = ExpectedVersion::Exact(version);
-                self.append(ctx, &stream, expected, events, options.commit_id)
+                self.append(ctx, &mut work, expected, events, options.commit_id)
                     .await?
             }
             None if self.recreation == Recreation::Allow => {
                 let expected = ExpectedVersion::Any;
-                self.append(ctx, &stream, expected, events, options.commit_id)
+                self.append(ctx, &mut work, expected, events, options.commit_id)
                     .await?
             }
             None => {
-                self.append_unless_deleted(ctx, &stream, events, options.commit_id)
+                self.append_unless_deleted(ctx, &mut work, events, options.commit_id)
                     .await?
             }
         };
+        // The aggregate is free for the next call.
+        let stream = work.into_stream();
         // Without events there is only something to do where a snapshot was asked for.
         if let Some(head) = saved.appended.head(&stream) {
             let stored = Stored {
@@ -103,6 +107,7 @@ impl<A: Aggregate> Repository<A> {
             event_type: crate::persistence::TOMBSTONE.to_owned(),
             source: source.into(),
         })?;
+        let mut work = self.begin(ctx, stream.clone()).await?;
         let mut rounds = 0;
         loop {
             let last = self.last_event(ctx, &stream).await?;
@@ -122,7 +127,7 @@ impl<A: Aggregate> Repository<A> {
             let expected = ExpectedVersion::Exact(version);
             let events = vec![event.clone()];
             let saved = self
-                .append(ctx, &stream, expected, events, options.commit_id)
+                .append(ctx, &mut work, expected, events, options.commit_id)
                 .await;
             match saved {
                 Err(error) if error.is_conflict() && options.expected_version.is_none() => {
@@ -130,6 +135,7 @@ impl<A: Aggregate> Repository<A> {
                     self.wait_to_repeat(ctx, rounds, error, last).await?;
                 }
                 Ok(saved) => {
+                    drop(work);
                     self.after_delete(ctx, &stream).await;
                     return Ok(saved);
                 }
@@ -144,13 +150,13 @@ impl<A: Aggregate> Repository<A> {
     async fn append_unless_deleted(
         &self,
         ctx: &Context,
-        stream: &StreamId,
+        work: &mut Work<A>,
         events: Vec<NewEvent>,
         commit_id: Option<CommitId>,
     ) -> Result<Saved, RepositoryError<A::Error>> {
         let mut rounds = 0;
         loop {
-            let last = self.last_event(ctx, stream).await?;
+            let last = self.last_event(ctx, work.stream()).await?;
             if let Some(last) = last.as_ref().filter(|last| is_tombstone(last)) {
                 let stored = self.stored_before(ctx, Some(last), commit_id).await?;
                 return stored.ok_or_else(|| deleted(last));
@@ -158,7 +164,7 @@ impl<A: Aggregate> Repository<A> {
             let version = last.as_ref().map_or(Version::NONE, |last| last.version);
             let expected = ExpectedVersion::Exact(version);
             let saved = self
-                .append(ctx, stream, expected, events.clone(), commit_id)
+                .append(ctx, work, expected, events.clone(), commit_id)
                 .await;
             match (saved, last) {
                 (Err(error), Some(last)) if error.is_conflict() => {
@@ -175,17 +181,29 @@ impl<A: Aggregate> Repository<A> {
     async fn append(
         &self,
         ctx: &Context,
-        stream: &StreamId,
+        work: &mut Work<A>,
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
         commit_id: Option<CommitId>,
     ) -> Result<Saved, RepositoryError<A::Error>> {
-        let append = Append::new().write(stream.clone(), expected, events);
+        let is_given = commit_id.is_some();
+        let append = Append::new().write(work.stream().clone(), expected, events);
         let (append, commit_id) = self.writer.complete(ctx, append, commit_id);
-        let appended = self.writer.append(ctx, &append, commit_id).await?;
+        work.appends();
+        let appended = match self.writer.append(ctx, &append, commit_id).await {
+            Ok(appended) => appended,
+            Err(fault) => {
+                let error = RepositoryError::from(fault);
+                if matches!(error, RepositoryError::Unknown { .. }) {
+                    work.forget();
+                }
+                return Err(error);
+            }
+        };
+        work.stored(&append, &appended, is_given);
         let version = self
             .writer
-            .version_after(ctx, &append, &appended, stream)
+            .version_after(ctx, &append, &appended, work.stream())
             .await?;
         Ok(Saved { version, appended })
     }

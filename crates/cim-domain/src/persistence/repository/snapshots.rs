@@ -141,26 +141,42 @@ impl<A: Aggregate> Repository<A> {
         until: &Until,
         use_snapshot: bool,
     ) -> Result<Replay<A>, ReplayFault> {
+        let mut replay = self.replay(stream);
+        self.rebuild(ctx, &mut replay, until, use_snapshot).await?;
+        Ok(replay)
+    }
+
+    /// Brings an aggregate before its first event to where `until` says, from a snapshot where one
+    /// can be used.
+    pub(in crate::persistence) async fn rebuild(
+        &self,
+        ctx: &Context,
+        replay: &mut Replay<A>,
+        until: &Until,
+        use_snapshot: bool,
+    ) -> Result<(), ReplayFault> {
         let mut last = Last::default();
         if let Some(snapshots) = self.snapshots.as_ref().filter(|_| use_snapshot) {
+            let stream = replay.stream().clone();
             let newest = snapshots
                 .newest(ctx, &stream, until.version, until.as_of)
                 .await;
             match newest {
                 Newest::Found(snapshot) => {
                     let (revision, found) = (snapshot.revision, Last::of(&snapshot));
-                    match self.replay_from(ctx, *snapshot, until).await? {
-                        Ok(replay) => {
+                    match self.replay_from(ctx, replay, *snapshot, until).await? {
+                        None => {
                             count(&snapshots.store.counters.loads_with);
-                            self.note_load(&replay, until, found);
+                            self.note_load(replay, until, found);
                             if replay.is_deleted() {
                                 // Whoever deleted it did not get that far, or was overtaken.
                                 self.drop_snapshots(ctx, &stream).await;
                             }
-                            return Ok(replay);
+                            return Ok(());
                         }
-                        Err(reason) => snapshots.store.counters.ignored(reason),
+                        Some(reason) => snapshots.store.counters.ignored(reason),
                     }
+                    *replay = self.replay(stream);
                     last.is_to_be_replaced = true;
                     last.in_place_of = Some(revision);
                 }
@@ -169,34 +185,31 @@ impl<A: Aggregate> Repository<A> {
             }
             count(&snapshots.store.counters.loads_without);
         }
-        let mut replay = self.replay(stream);
         replay.advance(self.log().as_ref(), ctx, until).await?;
         if use_snapshot {
-            self.note_load(&replay, until, last);
+            self.note_load(replay, until, last);
         }
-        Ok(replay)
+        Ok(())
     }
 
-    /// An aggregate brought from a snapshot to where `until` says, or why the snapshot is none of
-    /// this log.
+    /// Brings an aggregate from a snapshot to where `until` says; or says why the snapshot is none
+    /// of this log.
     async fn replay_from(
         &self,
         ctx: &Context,
+        replay: &mut Replay<A>,
         snapshot: Snapshot<A>,
         until: &Until,
-    ) -> Result<Result<Replay<A>, IgnoredSnapshot>, ReplayFault> {
+    ) -> Result<Option<IgnoredSnapshot>, ReplayFault> {
         let Snapshot {
             state,
             head,
             stored_at,
+            bytes,
             ..
         } = snapshot;
-        let mut replay = self.replay(head.stream.clone());
-        replay.resume(state, head, stored_at);
-        let ignored = replay
-            .advance_if_on(self.log().as_ref(), ctx, until)
-            .await?;
-        Ok(ignored.map_or(Ok(replay), Err))
+        replay.resume(state, head, stored_at, bytes);
+        replay.advance_if_on(self.log().as_ref(), ctx, until).await
     }
 
     /// Remembers which snapshot a load of the present state began with.
