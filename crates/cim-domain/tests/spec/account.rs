@@ -30,7 +30,7 @@ pub(crate) enum AccountError {
     Closed,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) balance: u64,
     pub(crate) closed: bool,

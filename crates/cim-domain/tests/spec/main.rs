@@ -9,6 +9,9 @@
 mod account;
 mod aggregate_check;
 mod aggregate_repository;
+mod cache;
+mod cache_interrupted;
+mod cache_together;
 mod car;
 mod car_damage;
 mod car_histories;
@@ -47,3 +50,4 @@ mod unknown_outcomes;
 mod upcasts;
 mod verification;
 mod verification_since;
+mod watched_log;
