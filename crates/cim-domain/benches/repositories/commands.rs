@@ -1,0 +1,153 @@
+//! What a command costs, with and without a cache, against bare appends of the same bytes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cim_domain::persistence::{AggregateCache, CacheSettings};
+use cim_domain::prelude::*;
+use cim_domain::store::{
+    Clock as _, ContentType, EventLog, EventLogExt as _, EventType, ExpectedVersion, NewEvent,
+    SystemClock,
+};
+use tokio::task::JoinSet;
+
+use crate::measure::{Result, median};
+use crate::notes::{Notes, PAYLOAD_BYTES, id, note, payload};
+use crate::open_in;
+use crate::options::Options;
+use crate::report::Report;
+
+/// One way to store an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Bare,
+    Cached,
+    Uncached,
+    /// All callers on one aggregate.
+    Busy,
+}
+
+const ROWS: [(&str, Way, Option<f64>); 4] = [
+    ("bare appends", Way::Bare, None),
+    ("execute, cached", Way::Cached, Some(0.85)),
+    ("execute, uncached", Way::Uncached, None),
+    (
+        "execute, cached, all callers on one aggregate",
+        Way::Busy,
+        None,
+    ),
+];
+
+pub(crate) async fn run(options: &Options, data: &Path, report: &mut Report) -> Result<()> {
+    let store = open_in(data, "commands").await?;
+    let log = store.log();
+    println!(
+        "\nStoring events of {PAYLOAD_BYTES} bytes, one a call, {} callers with an aggregate each; {} rounds of {} ms\n",
+        options.callers,
+        options.rounds,
+        options.window.as_millis()
+    );
+    let rows: Vec<_> = ROWS
+        .into_iter()
+        .filter(|(name, _, _)| name.contains(&options.rows))
+        .collect();
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
+    for round in 0..options.rounds {
+        for (number, ((_, way, _), rates)) in rows.iter().zip(&mut rates).enumerate() {
+            let group = round * ROWS.len() + number;
+            rates.push(measure(*way, &log, group, options).await?);
+        }
+    }
+    let bare = rows.iter().position(|(_, way, _)| *way == Way::Bare);
+    for ((name, way, bar), own) in rows.iter().zip(&rates) {
+        let bare = bare.filter(|_| *way != Way::Bare).map(|bare| &rates[bare]);
+        report.rate_in("calls/s", name, own, bare.map(|bare| median(bare)), None);
+        if let Some(bare) = bare {
+            let shares: Vec<f64> = own.iter().zip(bare).map(|(own, bare)| own / bare).collect();
+            report.share(&format!("{name}, of bare appends"), &shares, *bar);
+        }
+    }
+    store.close().await?;
+    Ok(())
+}
+
+/// Calls per second.
+async fn measure(
+    way: Way,
+    log: &Arc<dyn EventLog>,
+    group: usize,
+    options: &Options,
+) -> Result<f64> {
+    let cache = AggregateCache::new(CacheSettings::default());
+    let mut notes = Repository::<Notes>::new(Arc::clone(log));
+    if way != Way::Uncached {
+        notes = notes.with_cache(&cache);
+    }
+    let window = Window::from_now(options.window);
+    let count = Arc::new(AtomicU64::new(0));
+    let mut callers = JoinSet::new();
+    for caller in 0..options.callers {
+        let id = id(group, if way == Way::Busy { 0 } else { caller });
+        let (log, notes, count) = (Arc::clone(log), notes.clone(), Arc::clone(&count));
+        callers.spawn(async move {
+            let calls = match way {
+                Way::Bare => append(&log, id, window).await?,
+                _ => execute(&notes, id, window).await?,
+            };
+            count.fetch_add(calls, Ordering::Relaxed);
+            Result::Ok(())
+        });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended??;
+    }
+    Ok(count.load(Ordering::Relaxed) as f64 / options.window.as_secs_f64())
+}
+
+/// When calls are counted: after a time to warm up, until the end.
+#[derive(Clone, Copy)]
+struct Window {
+    begin: Instant,
+    end: Instant,
+}
+
+impl Window {
+    fn from_now(length: Duration) -> Self {
+        let begin = SystemClock.monotonic() + length / 5;
+        Self {
+            begin,
+            end: begin + length,
+        }
+    }
+}
+
+async fn append(log: &Arc<dyn EventLog>, id: uuid::Uuid, window: Window) -> Result<u64> {
+    let (ctx, payload, stream) = (Context::new(), payload(), Notes::stream(&id)?);
+    let kind = EventType::new("noted")?;
+    let (mut version, mut calls) = (Version::NONE, 0);
+    loop {
+        let event = NewEvent::new(kind.clone(), ContentType::JSON, payload.clone());
+        let expected = ExpectedVersion::Exact(version);
+        let stored = log.append_to(&ctx, &stream, expected, vec![event]).await?;
+        version = stored.head(&stream).ok_or("an append has no head")?.version;
+        let now = SystemClock.monotonic();
+        if now >= window.end {
+            return Ok(calls);
+        }
+        calls += u64::from(now >= window.begin);
+    }
+}
+
+async fn execute(notes: &Repository<Notes>, id: uuid::Uuid, window: Window) -> Result<u64> {
+    let (ctx, note, mut calls) = (Context::new(), note(), 0);
+    loop {
+        notes.execute(&ctx, &id, note.clone()).await?;
+        let now = SystemClock.monotonic();
+        if now >= window.end {
+            return Ok(calls);
+        }
+        calls += u64::from(now >= window.begin);
+    }
+}
