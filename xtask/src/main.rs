@@ -45,7 +45,9 @@ Commands:
   bench [--quick] [-- ARGS]    Run the storage benchmark: one table, and the same figures in
                                target/bench/engine.json. `bench nats` runs the one of the NATS
                                adapter, into target/bench/jetstream.json, `bench history` that of
-                               whole histories, into target/bench/history.json.
+                               whole histories, into target/bench/history.json, `bench
+                               repositories` that of repositories, into
+                               target/bench/repositories.json.
   help                         Print this.
 
 `test` and `bench` need a nats-server: what CIM_NATS_SERVER names, else the one on the PATH, else
@@ -117,11 +119,12 @@ fn fix(workspace: &Workspace) -> Result<(), String> {
 }
 
 /// The engine's benchmark, or with `nats` as the first word that of the NATS adapter, with `history`
-/// that of whole histories. Their own options may stand before or after `--`.
+/// that of whole histories, with `repositories` that of repositories. Their own options may stand before or after `--`.
 fn bench_arguments(rest: &[String]) -> Vec<String> {
     let (package, bench, rest) = match rest.split_first() {
         Some((first, rest)) if first == "nats" => ("cim-store-nats", "jetstream", rest),
         Some((first, rest)) if first == "history" => ("cim-domain", "history", rest),
+        Some((first, rest)) if first == "repositories" => ("cim-domain", "repositories", rest),
         _ => ("cim-store-embedded", "engine", rest),
     };
     let fixed = ["bench", "--package", package, "--bench", bench, "--"];
@@ -172,6 +175,11 @@ mod tests {
         assert_eq!(
             history,
             "bench --package cim-domain --bench history -- --rounds 1"
+        );
+        let repositories = bench_arguments(&strings(&["repositories", "--quick"])).join(" ");
+        assert_eq!(
+            repositories,
+            "bench --package cim-domain --bench repositories -- --quick"
         );
     }
 }

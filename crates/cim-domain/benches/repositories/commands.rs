@@ -13,7 +13,7 @@ use cim_domain::store::{
 };
 use tokio::task::JoinSet;
 
-use crate::measure::{Result, median};
+use crate::measure::Result;
 use crate::notes::{Notes, PAYLOAD_BYTES, id, note, payload};
 use crate::open_in;
 use crate::options::Options;
@@ -62,12 +62,9 @@ pub(crate) async fn run(options: &Options, data: &Path, report: &mut Report) -> 
     }
     let bare = rows.iter().position(|(_, way, _)| *way == Way::Bare);
     for ((name, way, bar), own) in rows.iter().zip(&rates) {
-        let bare = bare.filter(|_| *way != Way::Bare).map(|bare| &rates[bare]);
-        report.rate_in("calls/s", name, own, bare.map(|bare| median(bare)), None);
-        if let Some(bare) = bare {
-            let shares: Vec<f64> = own.iter().zip(bare).map(|(own, bare)| own / bare).collect();
-            report.share(&format!("{name}, of bare appends"), &shares, *bar);
-        }
+        let bare = bare.filter(|_| *way != Way::Bare);
+        let compared = bare.map(|bare| (&rates[bare][..], *bar));
+        report.rate(name, "calls/s", own, compared);
     }
     store.close().await?;
     Ok(())

@@ -14,7 +14,6 @@ mod commands;
 mod measure;
 mod notes;
 mod options;
-#[path = "../history/report.rs"]
 mod report;
 
 use std::path::{Path, PathBuf};

@@ -22,6 +22,8 @@
 //! | [`state_copies`] | states as JSON, for other services to read without events |
 //!
 //! [`LoadVerification`] says when what they read is compared with the chain.
+//! An [`AggregateCache`] keeps the last states of aggregates, so that a command takes one append and
+//! no read. [`LoadVerification`] says when what they read is compared with the chain.
 //!
 //! What proves and moves histories as a whole is in modules of its own:
 //!

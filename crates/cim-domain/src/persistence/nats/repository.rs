@@ -11,7 +11,10 @@ use super::{NatsSettings, NatsStore, OnNats};
 use crate::Aggregate;
 use crate::persistence::snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore};
 use crate::persistence::state_copies::{StateCopies, StateCopySettings};
-use crate::persistence::{AggregateRepository, LoadVerification, Repository, RepositoryError};
+use crate::persistence::{
+    AggregateCache, AggregateRepository, CacheSettings, LoadVerification, Repository,
+    RepositoryError,
+};
 
 /// An [`AggregateRepository`] on NATS JetStream, with a store that was opened for it.
 ///
@@ -66,8 +69,10 @@ pub struct NatsRepositoryConfig<'a> {
     /// [`SNAPSHOT_EVERY`](Self::SNAPSHOT_EVERY) events one is taken, and the last two of each
     /// aggregate are kept. Empty: none are taken or used.
     pub snapshot_bucket: &'a str,
-    /// Of how many aggregates the last version is remembered, about 250 bytes each. An aggregate
-    /// that is remembered is appended to in one round trip, another one in two.
+    /// How many aggregates are remembered. Of each the last version, about 250 bytes: an aggregate
+    /// whose version is remembered is appended to in one round trip, another one in two. And its
+    /// last state, in an [`AggregateCache`] of at most 64 MiB: a command on it is decided without a
+    /// read, and a load reads only newer events. 0: none.
     pub cache_size: usize,
     /// Whether the repository compares every event that it loads with its CID and its link to the
     /// one before: `true` is [`LoadVerification::EveryRead`], `false` is [`LoadVerification::Off`]. Events
@@ -83,7 +88,7 @@ impl NatsRepositoryConfig<'_> {
 
 impl Default for NatsRepositoryConfig<'_> {
     /// The log under its usual name, [`NatsSettings::STREAM`], copies of states, snapshots, and 1000
-    /// versions remembered.
+    /// aggregates remembered.
     fn default() -> Self {
         Self {
             event_stream_name: NatsSettings::STREAM,
@@ -124,6 +129,13 @@ where
             true => LoadVerification::EveryRead,
             false => LoadVerification::Off,
         });
+        if config.cache_size > 0 {
+            let cache = AggregateCache::new(CacheSettings {
+                max_entries: config.cache_size,
+                ..CacheSettings::default()
+            });
+            repository = repository.with_cache(&cache);
+        }
         let mut behind = Vec::new();
         if !config.snapshot_bucket.is_empty() {
             let settings = SnapshotSettings {
@@ -156,7 +168,7 @@ where
 
 impl<A: Aggregate> OnNats<AggregateRepository<A>> {
     /// Opens the log with settings of the adapter: several replicas, say. The repository leaves the
-    /// verification of what it loads to the adapter, takes no snapshots and copies no states;
+    /// verification of what it loads to the adapter, keeps and copies no states and takes no snapshots;
     /// [`Repository`] has a method for each of these, and [`store`](Self::store) what they need.
     ///
     /// # Errors
