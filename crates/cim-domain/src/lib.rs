@@ -141,6 +141,8 @@ mod guide_to_snapshots {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/testing.md")]
 mod guide_to_testing {}
+#[doc = include_str!("../../../docs/guide/conversations.md")]
+mod guide_to_conversations {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/verification.md")]

@@ -1,6 +1,7 @@
 //! Every command but `demo`: what it prints, and how it ends.
 
 use cim_cli::{Environment, ExitCode, Interrupt};
+use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
 use cim_store::{ArchiveDigester, Context, LogQuery, Position, Truncation};
 use expect_test::expect;
 use futures_util::TryStreamExt;
@@ -364,6 +365,62 @@ async fn the_log_can_be_narrowed() {
         assert_eq!(found.join(" "), positions, "{options:?}");
     }
 }
+
+#[tokio::test]
+async fn one_conversation_is_shown_with_an_index_or_without() {
+    let bench = Workbench::new();
+    let id = "0193f2a4-7c1e-7d52-9a3b-5f0c8e21d6b7";
+    for (stream, correlation) in [
+        ("a.b.1", id),
+        ("a.c.1", id),
+        ("a.b.2", OTHER),
+        ("a.b.3", id),
+    ] {
+        let append = [
+            "append",
+            stream,
+            "happened",
+            "--correlation-id",
+            correlation,
+        ];
+        bench.run(&append).await.ok();
+    }
+    let positions = |options: &[&str]| {
+        let options = [&["log", "--json", "--correlation", id], options].concat();
+        let bench = &bench;
+        async move {
+            let lines = bench
+                .run(&options.iter().map(|o| &**o).collect::<Vec<_>>())
+                .await
+                .ok();
+            let line = |line| serde_json::from_str::<Value>(line).unwrap()["position"].to_string();
+            lines.lines().map(line).collect::<Vec<_>>().join(" ")
+        }
+    };
+    for indexed in [false, true] {
+        if indexed {
+            let settings = IndexSettings::default();
+            let index = EventIndex::open(&*bench.store, settings).await.unwrap();
+            index.persist(&Context::new()).await.unwrap();
+            bench
+                .run(&["append", "a.b.4", "happened", "--correlation-id", id])
+                .await
+                .ok();
+        }
+        let all = if indexed { "1 2 4 5" } else { "1 2 4" };
+        assert_eq!(positions(&[]).await, all);
+        assert_eq!(positions(&["--limit", "2"]).await, "1 2");
+        assert_eq!(positions(&["--after", "1", "--limit", "2"]).await, "2 4");
+        assert_eq!(positions(&["a.c"]).await, "2");
+        assert_eq!(positions(&["--follow", "--limit", "3"]).await, "1 2 4");
+        assert_eq!(
+            bench.store.buckets(&Context::new()).await.unwrap().len(),
+            usize::from(indexed)
+        );
+    }
+}
+
+const OTHER: &str = "0193f2a4-7c1e-7d52-9a3b-000000000000";
 
 #[tokio::test]
 async fn following_the_log_shows_what_comes_until_ctrl_c() {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Workbench {
     pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) store: Arc<dyn Store>,
     environment: Environment,
     pub(crate) interrupt: Arc<watch::Sender<bool>>,
 }
@@ -80,9 +81,11 @@ impl Workbench {
             log: Arc::clone(&log),
             health,
         };
-        let opener = Arc::new(OneStore(Arc::new(store)));
+        let store = Arc::new(store);
+        let opener = Arc::new(OneStore(Arc::clone(&store)));
         Self {
             log,
+            store,
             environment: Environment {
                 opener,
                 clock,

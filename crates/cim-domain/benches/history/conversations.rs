@@ -19,7 +19,9 @@ use crate::transport::open_in;
 /// Events of a conversation, evenly scattered over the whole log.
 const TOLD: usize = 5;
 /// Events of a commit.
-const COMMIT: usize = 100;
+const COMMIT: usize = 1;
+/// Commits that are stored with one call.
+const AT_ONCE: usize = 5_000;
 /// Questions of a round.
 const QUESTIONS: usize = 2_000;
 
@@ -90,7 +92,7 @@ async fn fill(store: &Arc<dyn Store>, events: usize) -> Result<()> {
         let numbered: Result<Vec<_>> = numbers.map(event).collect();
         let append = Append::new().write(stream, ExpectedVersion::Any, numbered?);
         commits.push(OrderedAppend::new(Context::new(), append));
-        if commits.len() == 50 || commit + 1 == events / COMMIT {
+        if commits.len() == AT_ONCE || commit + 1 == events / COMMIT {
             let done = log
                 .append_in_order(&Context::new(), std::mem::take(&mut commits))
                 .await;
@@ -127,7 +129,6 @@ async fn on(
         let index = EventIndex::open(&**store, settings).await?;
         index.catch_up(&ctx).await?;
         builds.push(events as f64 / watch.seconds());
-        println!("{:?}", index.status());
     }
     let read = report.rate_in(
         "events/s",

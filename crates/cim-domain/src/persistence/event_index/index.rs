@@ -116,6 +116,11 @@ impl EventIndex {
         Ok(Self { inner })
     }
 
+    #[cfg(test)]
+    pub(super) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
     /// All events of a conversation, whichever aggregates they are of.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ mod cache;
 mod entry;
 mod error;
 mod follower;
+#[cfg(test)]
+mod golden;
 mod index;
 mod inner;
 mod manifest;
