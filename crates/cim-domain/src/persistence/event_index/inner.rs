@@ -213,8 +213,13 @@ impl Inner {
             let Some(next) = change(&manifest) else {
                 return Ok(false);
             };
+            let is_first = revision == Revision::NONE;
             if let Some(revision) = self.shelf.replace_manifest(ctx, &next, revision).await? {
                 self.adopt(next, revision);
+                if is_first {
+                    // Whoever emptied the bucket may have missed what was written meanwhile.
+                    self.shelf.sweep(ctx).await?;
+                }
                 return Ok(true);
             }
             drop(publishing);

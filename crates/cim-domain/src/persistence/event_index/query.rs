@@ -1,5 +1,6 @@
 //! Questions to an index, and their answers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cim_store::{
@@ -114,14 +115,26 @@ pub(super) struct Answer {
     after: Position,
     /// The index answers up to here; what came later is no part of the answer.
     through: Position,
+    /// What was looked up already.
+    ahead: Ahead,
     left: u64,
     scratch: String,
+}
+
+/// Positions that were looked up and not read yet, in order: where many keys are looked through,
+/// as many as are worth it.
+#[derive(Debug, Default)]
+struct Ahead {
+    positions: VecDeque<Position>,
+    /// All that are meant up to here are among them.
+    until: Position,
 }
 
 /// Events of which all are meant by the entries that led to them, and how far they answer.
 struct Page {
     events: Vec<RecordedEvent>,
     answered: Position,
+    ahead: Ahead,
 }
 
 impl Answer {
@@ -137,6 +150,7 @@ impl Answer {
             ctx,
             after,
             through: Position::NONE,
+            ahead: Ahead::default(),
             left: query.limit.unwrap_or(u64::MAX),
             scratch: String::new(),
             query,
@@ -193,7 +207,8 @@ impl Answer {
         let mut tries = 0;
         loop {
             let seen = self.inner.state().revision;
-            match self.page(self.after, self.through).await {
+            let ahead = std::mem::take(&mut self.ahead);
+            match self.page(ahead, self.after, self.through).await {
                 Ok(page) => return Ok(self.accept(page)),
                 Err(fault) => self.recover(fault, seen, tries).await?,
             }
@@ -214,6 +229,7 @@ impl Answer {
     /// Takes a page into the answer.
     fn accept(&mut self, page: Page) -> Vec<RecordedEvent> {
         self.after = self.after.max(page.answered);
+        self.ahead = page.ahead;
         let mut events = page.events;
         events.retain(|event| {
             let meant = self.left > 0 && self.query.means(event, &mut self.scratch);
@@ -224,33 +240,68 @@ impl Answer {
     }
 
     /// The first events that are meant, after a position and up to another.
-    async fn page(&self, mut after: Position, through: Position) -> Result<Page, Fault> {
+    async fn page(
+        &self,
+        mut ahead: Ahead,
+        mut after: Position,
+        through: Position,
+    ) -> Result<Page, Fault> {
         let (inner, ctx) = (&self.inner, &self.ctx);
         let limit = inner.settings.page_events;
         loop {
-            let sought = &self.query.sought;
-            let positions = match sought.span(after, through) {
-                Some(span) => positions(inner, ctx, span, limit).await?,
-                None => Vec::new(),
-            };
-            let answered = match positions.last() {
-                Some(last) if positions.len() >= limit => *last,
-                _ => through,
-            };
-            if positions.is_empty() {
-                let events = Vec::new();
-                return Ok(Page { events, answered });
+            if ahead.positions.is_empty() {
+                ahead = self.look_up(after, through).await?;
             }
-            let mut events = match inner.log.read_at(ctx, &positions).await {
-                Ok(events) => events,
-                Err(error) => {
-                    after = check_truncated(inner, ctx, error, &positions).await?;
-                    continue;
-                }
+            let count = ahead.positions.len().min(limit);
+            let positions: Vec<_> = ahead.positions.drain(..count).collect();
+            let answered = match positions.last() {
+                Some(last) if !ahead.positions.is_empty() => *last,
+                _ => ahead.until,
             };
-            check(sought, &positions, &mut events)?;
-            return Ok(Page { events, answered });
+            let mut events = match positions.is_empty() {
+                true => Vec::new(),
+                false => match inner.log.read_at(ctx, &positions).await {
+                    Ok(events) => events,
+                    Err(error) => {
+                        after = check_truncated(inner, ctx, error, &positions).await?;
+                        ahead = Ahead::default();
+                        continue;
+                    }
+                },
+            };
+            check(&self.query.sought, &positions, &mut events)?;
+            return Ok(Page {
+                events,
+                answered,
+                ahead,
+            });
         }
+    }
+
+    /// The first positions that are meant, after one and up to another.
+    async fn look_up(&self, after: Position, through: Position) -> Result<Ahead, Fault> {
+        let settings = &self.inner.settings;
+        let Some(span) = self.query.sought.span(after, through) else {
+            return Ok(Ahead {
+                positions: VecDeque::new(),
+                until: through,
+            });
+        };
+        let limit = if span.is_one_key() {
+            settings.page_events
+        } else {
+            // All of it is looked through every time.
+            settings.newest_entries.max(settings.page_events)
+        };
+        let positions = positions(&self.inner, &self.ctx, span, limit).await?;
+        let until = match positions.last() {
+            Some(last) if positions.len() >= limit => *last,
+            _ => through,
+        };
+        Ok(Ahead {
+            positions: positions.into(),
+            until,
+        })
     }
 }
 
