@@ -114,7 +114,7 @@ impl Reactions {
             };
             match self
                 .inventory
-                .execute(&because_of(ctx, recorded), id, command)
+                .execute(&ctx.caused_by(recorded), id, command)
                 .await
             {
                 Ok(changed) => has_followed |= !changed.events.is_empty(),
@@ -125,12 +125,4 @@ impl Reactions {
         }
         Ok(has_followed)
     }
-}
-
-/// What is done because of an event belongs to its conversation, and names it as its cause.
-fn because_of(ctx: &Context, event: &RecordedEvent) -> Context {
-    let conversation = event.correlation_id.unwrap_or((*event.id.as_uuid()).into());
-    ctx.clone()
-        .with_correlation_id(conversation)
-        .with_causation_id(event.id.into())
 }

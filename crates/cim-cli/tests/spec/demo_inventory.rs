@@ -65,15 +65,17 @@ async fn a_run_tells_what_happened_and_that_it_is_equal_to_what_is_stored() {
         the other  is told: the aggregate is at version 16, expected was version 15
         the other  looks again and stores version 17
 
-        CHECK                                 COMPARED  RESULT
-        state of every resource           14 resources  equal
-        states at earlier versions        14 resources  equal
-        events of an earlier schema        2 events     equal
-        reactions and their causes         7 events     equal
-        alerts muted by the policy        13 resources  equal
-        host names and who has them       12 names      equal
-        one of two clerks won              1 contest    equal
-        chain of every stream             26 streams    equal
+        CHECK                                      COMPARED  RESULT
+        state of every resource                14 resources  equal
+        states at earlier versions             14 resources  equal
+        states with and without snapshot       14 resources  equal
+        events of an earlier schema             2 events     equal
+        reactions and their causes              7 events     equal
+        conversations by the index              7 found      equal
+        alerts muted by the policy             13 resources  equal
+        host names and who has them            12 names      equal
+        one of two clerks won                   1 contest    equal
+        chain of every stream                  26 streams    equal
     "#]].assert_eq(&shown);
 }
 
@@ -97,6 +99,7 @@ async fn a_second_run_goes_on_where_the_first_one_ended() {
         second["events"].as_u64() > first["events"].as_u64(),
         "{second:#}"
     );
+    assert!(first["snapshots"].as_u64() > Some(0), "{first:#}");
     for run in [&first, &second] {
         assert_eq!(run["all_equal"], true, "{run:#}");
     }

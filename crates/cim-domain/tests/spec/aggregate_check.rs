@@ -541,7 +541,21 @@ fn a_state_that_a_snapshot_alters_is_caught_where_snapshots_are_checked() {
         || {
             check().with_snapshots().check();
         },
-        &expect![],
+        &expect![[r#"
+            test.counter: the state does not survive a snapshot: what serde skips or alters is missing after the next load
+
+            what has happened, the shortest found:
+              1. Reset
+            what came of it:
+            - as it was, + from the snapshot:
+             Remembered {
+                 count: 0,
+            -    resets: 1,
+            +    resets: 0,
+             }
+
+            found by random walk 1 of seed 5; `CIM_SEED=5` repeats it
+        "#]],
     );
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cim_demo_inventory::prelude::*;
 use cim_demo_inventory::reaction::ALERTS_MUTED;
 use cim_domain::LoadOptions;
+use cim_domain::persistence::event_index::EventIndex;
 use cim_domain::persistence::verification::Verifier;
 use cim_store::{Context, EventId, RecordedEvent, StreamId, StreamRange, Version};
 use futures_util::{StreamExt, TryStreamExt};
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use super::clerks::Contest;
 use super::fold::{Facts, Histories};
-use super::{AT_ONCE, Stopped};
+use super::{AT_ONCE, Stopped, conversations};
 
 /// Resources whose earlier state is compared.
 const EARLIER_STATES: usize = 20;
@@ -30,7 +31,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    fn new(what: &'static str, unit: &'static str) -> Self {
+    pub(super) fn new(what: &'static str, unit: &'static str) -> Self {
         Self {
             what,
             compared: 0,
@@ -40,7 +41,7 @@ impl Check {
     }
 
     /// Counts one more thing that was compared.
-    fn count(&mut self, difference: Option<String>) {
+    pub(super) fn count(&mut self, difference: Option<String>) {
         self.compared += 1;
         if self.difference.is_none() {
             self.difference = difference;
@@ -53,6 +54,7 @@ pub(crate) async fn run(
     inventory: &Inventory,
     ctx: &Context,
     histories: &Histories,
+    index: &EventIndex,
     contest: &Option<Contest>,
 ) -> Result<Vec<Check>, Stopped> {
     let mut clerks = Check::new("one of two clerks won", "contest");
@@ -65,6 +67,7 @@ pub(crate) async fn run(
         snapshots(inventory, ctx, histories).await?,
         old_schema(inventory, ctx, histories).await?,
         reactions(histories),
+        conversations::check(index, ctx, histories).await?,
         muted_alerts(inventory, ctx, histories).await?,
         host_names(inventory, ctx, histories).await?,
         clerks,
@@ -233,7 +236,8 @@ fn reactions(histories: &Histories) -> Check {
     check
 }
 
-fn is_reaction(event: &RecordedEvent) -> bool {
+/// Whether the policy did this.
+pub(super) fn is_reaction(event: &RecordedEvent) -> bool {
     let is_about_policies = matches!(event.event_type.as_str(), "policy_added" | "policy_removed");
     is_about_policies
         && event

@@ -4,13 +4,14 @@
 //! ```text
 //! lives    what becomes of each resource          fold     the same from the stored bytes alone
 //! clerks   two who change one resource at once    checks   both sides compared
-//! report   what is printed
+//! report   what is printed                       conversations  found by an index, and by a scan
 //! ```
 //!
 //! The domain itself is the crate `cim-demo-inventory`.
 
 mod checks;
 mod clerks;
+mod conversations;
 mod fold;
 mod lives;
 mod report;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use cim_demo_inventory::prelude::*;
 use cim_demo_inventory::reaction::Reactions;
 use cim_domain::RepositoryError;
+use cim_domain::persistence::event_index::{EventIndex, IndexError, IndexSettings};
 use cim_domain::persistence::snapshot::{
     SnapshotCodec, SnapshotError, SnapshotPolicy, SnapshotSettings, SnapshotStore,
 };
@@ -39,6 +41,9 @@ const AT_ONCE: usize = 32;
 
 /// After how many events a resource gets a snapshot.
 const EVENTS_A_SNAPSHOT: u64 = 10;
+
+/// Where the index over the log is: in a bucket of the demo's own.
+const INDEX: &str = "inventory-index";
 
 /// Where snapshots are: in a bucket of the demo's own.
 const SNAPSHOTS: SnapshotSettings<'static> = SnapshotSettings {
@@ -86,6 +91,8 @@ pub(crate) enum Stopped {
     HostName(#[from] RepositoryError<HostNameTaken>),
     #[error("the snapshots can't be opened")]
     Snapshots(#[from] SnapshotError),
+    #[error("the index could not be asked")]
+    Index(#[from] IndexError),
     #[error(transparent)]
     Store(#[from] EventLogError),
     #[error(transparent)]
@@ -103,7 +110,11 @@ impl From<Stopped> for Failure {
             Stopped::Inventory(source) => code_of(source),
             Stopped::HostName(source) => code_of(source),
             Stopped::Snapshots(SnapshotError::Store(error)) => ExitCode::of_bucket(error),
-            Stopped::Life(_) | Stopped::Pattern(_) | Stopped::Snapshots(_) => ExitCode::Failure,
+            Stopped::Index(IndexError::Log(error)) => ExitCode::of(error),
+            Stopped::Index(IndexError::Bucket(error)) => ExitCode::of_bucket(error),
+            Stopped::Index(_) | Stopped::Life(_) | Stopped::Pattern(_) | Stopped::Snapshots(_) => {
+                ExitCode::Failure
+            }
         };
         Self::new(code, stopped)
     }
@@ -148,8 +159,10 @@ impl InventoryArgs {
             lives.elapsed = clock.monotonic().saturating_duration_since(started);
             let contest = clerks::contest(&inventory, &ctx, &lives.in_service).await?;
             let histories = fold::read(&*log, &ctx).await?;
+            let index = IndexSettings::default().in_bucket(INDEX);
+            let index = EventIndex::open(&*store, index).await?;
             let shown = report::History::read(&inventory, &ctx, &histories).await?;
-            let checks = checks::run(&inventory, &ctx, &histories, &contest).await?;
+            let checks = checks::run(&inventory, &ctx, &histories, &index, &contest).await?;
             Ok(Report::new(&lives, &histories, contest, shown, checks))
         };
         let report = tokio::select! {

@@ -32,7 +32,7 @@ pub(crate) struct Lives {
     pub(crate) events: u64,
     /// Commands that followed from events.
     pub(crate) reactions: u64,
-    /// Snapshots that were written.
+    /// Snapshots that were written: how many depends on how long each of them waited.
     pub(crate) snapshots: u64,
     /// How long all of that took.
     pub(crate) elapsed: Duration,
@@ -226,10 +226,6 @@ impl Report {
         ui.line(format_args!(
             "events     {:>width$}, {} by commands and {} by the policy in this run",
             self.events, self.events_stored, self.reactions
-        ))?;
-        ui.line(format_args!(
-            "snapshots  {:>width$} in this run",
-            self.snapshots
         ))?;
         if self.seconds > 0.0 {
             // Rates are for people; what a float can't hold of a count does not show.
