@@ -82,6 +82,7 @@ pub mod event;
 pub mod open;
 pub mod persistence;
 pub mod prelude;
+pub mod schema;
 pub mod testing;
 
 pub use aggregate::Aggregate;

@@ -12,7 +12,7 @@ pub(super) fn of(expected: &impl fmt::Debug, actual: &impl fmt::Debug) -> String
 
 /// By the longest common subsequence of lines: a table of expected × actual lines is enough for
 /// what a test states.
-fn lines(expected: &[&str], actual: &[&str]) -> String {
+pub(crate) fn lines(expected: &[&str], actual: &[&str]) -> String {
     // common[i][j]: how many lines the rests from i and from j have in common at most.
     let mut common = vec![vec![0_u32; actual.len() + 1]; expected.len() + 1];
     for i in (0..expected.len()).rev() {

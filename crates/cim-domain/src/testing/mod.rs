@@ -40,7 +40,7 @@
 
 mod check;
 mod decision;
-mod difference;
+pub(crate) mod difference;
 mod seeding;
 mod storage;
 
