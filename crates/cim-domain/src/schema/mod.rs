@@ -16,8 +16,10 @@ mod misfit;
 mod parse;
 mod past;
 mod print;
+pub(crate) mod rules;
 mod samples;
 mod shape;
+mod survival;
 pub(crate) mod tracer;
 
 pub use key::Persisted;
@@ -26,3 +28,6 @@ pub use misfit::Misfit;
 pub use parse::LockFileError;
 pub use past::Rewrite;
 pub use shape::{Field, Scalar, Shape};
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::{LockFile, Persisted, Shape};
-use crate::testing::difference;
 
 /// Something that was locked and is another one now, or gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,27 +27,17 @@ impl fmt::Display for Rewrite {
                     f,
                     "{what}, version {version}: a locked shape is gone (- was)"
                 )?;
-                f.write_str(difference(&self.was, None).trim_end())
+                f.write_str(self.was.difference_to(None).trim_end())
             }
             Some(is) => {
                 writeln!(
                     f,
                     "{what}, version {version}: a locked shape is another one (- was, + is)"
                 )?;
-                f.write_str(difference(&self.was, Some(is)).trim_end())
+                f.write_str(self.was.difference_to(Some(is)).trim_end())
             }
         }
     }
-}
-
-/// The lines of both shapes, those that differ marked.
-fn difference(was: &Shape, is: Option<&Shape>) -> String {
-    let (was, is) = (
-        was.to_string(),
-        is.map(Shape::to_string).unwrap_or_default(),
-    );
-    let lines = |text| str::lines(text).collect::<Vec<_>>();
-    difference::lines(&lines(&was), &lines(&is))
 }
 
 impl LockFile {

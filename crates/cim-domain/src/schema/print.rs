@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 
 use super::lock_file::{LockFile, TITLE};
 use super::{Field, Persisted, Shape};
+use crate::testing::difference;
 
 /// What people who open the file should know.
 const PREFACE: &str = "\
@@ -17,6 +18,20 @@ impl Display for Shape {
     /// Over several lines, without an end of line after the last.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         print(self, 0, f)
+    }
+}
+
+impl Shape {
+    /// The lines of both texts, those that differ marked: `-` stands only here, `+` only in the
+    /// other.
+    pub(crate) fn difference_to(&self, other: Option<&Self>) -> String {
+        let (this, other) = (
+            self.to_string(),
+            other.map(Self::to_string).unwrap_or_default(),
+        );
+        let this: Vec<&str> = this.lines().collect();
+        let other: Vec<&str> = other.lines().collect();
+        difference::lines(&this, &other)
     }
 }
 

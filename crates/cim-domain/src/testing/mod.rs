@@ -41,11 +41,13 @@
 mod check;
 mod decision;
 pub(crate) mod difference;
+mod schema_lock;
 mod seeding;
 mod storage;
 
 pub use check::{AggregateCheck, Checked};
 pub use cim_store::{ManualClock, SequentialIds};
 pub use decision::{Given, When, given, given_events_no_runtime, given_no_events};
+pub use schema_lock::SchemaLock;
 pub use seeding::given_events;
 pub use storage::assert_survives_storage;

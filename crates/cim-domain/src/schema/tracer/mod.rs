@@ -15,7 +15,6 @@ mod learned;
 mod made_up;
 mod reading;
 mod refusal;
-mod root;
 mod shapes;
 
 use std::cell::RefCell;
@@ -24,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Shape;
+use crate::DomainEvent;
 use learned::{Learned, Phase};
 use reading::At;
 use refusal::Refusal;
@@ -70,12 +70,12 @@ pub(crate) struct Hints {
     pub(crate) texts: Vec<String>,
 }
 
-/// Traces the payload of an event: the variant of this index, or the struct itself.
-pub(crate) fn trace_event<E: DeserializeOwned>(
-    index: u32,
+/// Traces the payload of the event type `E::EVENT_TYPES[index]`.
+pub(crate) fn trace_event<E: DomainEvent>(
+    index: usize,
     hints: &Hints,
 ) -> Result<Traced<E>, TraceError> {
-    trace(|at| E::deserialize(root::EventPayload { index, at }), hints)
+    trace(|at| E::deserialize_payload(index, at), hints)
 }
 
 /// Traces a value.

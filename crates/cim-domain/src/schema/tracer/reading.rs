@@ -95,17 +95,8 @@ impl<'t> At<'t> {
         Given(&value).deserialize_any(visitor)
     }
 
-    /// An object without fields, whatever is in it.
-    pub(super) fn no_fields(self) -> Result<(), Refusal> {
-        self.learned.borrow_mut().claim(
-            self.node,
-            |node| matches!(node, Node::Object(_)).then_some(()),
-            |_| Node::Object(Vec::new()),
-        )
-    }
-
     /// The fields of an object; the node is the object's own.
-    pub(super) fn deserialize_fields<'de, V: Visitor<'de>>(
+    fn deserialize_fields<'de, V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
         visitor: V,

@@ -1,5 +1,7 @@
 //! The shape of what was learned.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::super::samples::ODD_TEXT;
@@ -46,6 +48,10 @@ impl Writer<'_> {
                 let parts = parts.iter().map(|part| self.shape(*part));
                 Shape::Tuple(parts.collect::<Result<_, _>>()?)
             }
+            // Whatever is in it is read over: the payload of an event without fields.
+            Node::Map(key, value) if self.is_ignored(*key) && self.is_ignored(*value) => {
+                Shape::Object(BTreeMap::new())
+            }
             Node::Map(key, value) => {
                 let key = Box::new(self.shape(*key)?);
                 Shape::Map(key, Box::new(self.shape(*value)?))
@@ -58,6 +64,10 @@ impl Writer<'_> {
                 Shape::Sampled(Box::new(shapes.reduce(Shape::or).unwrap_or(Shape::Any)))
             }
         })
+    }
+
+    fn is_ignored(&self, id: NodeId) -> bool {
+        matches!(self.learned.node(id), Node::Ignored)
     }
 
     fn labelled(
