@@ -11,7 +11,8 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     append::AppendArgs, checkpoint::CheckpointArgs, completions::CompletionsArgs,
     doctor::DoctorArgs, events::EventsArgs, export::ExportArgs, health::HealthArgs,
-    import::ImportArgs, log::LogArgs, stats::StatsArgs, streams::StreamsArgs, verify::VerifyArgs,
+    import::ImportArgs, log::LogArgs, schema::SchemaArgs, stats::StatsArgs, streams::StreamsArgs,
+    verify::VerifyArgs,
 };
 use crate::demo::DemoArgs;
 use crate::exit_code::ExitCode;
@@ -177,6 +178,7 @@ pub enum Command {
     Export(ExportArgs),
     Import(ImportArgs),
     Checkpoint(CheckpointArgs),
+    Schema(SchemaArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
 }

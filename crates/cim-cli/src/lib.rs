@@ -112,6 +112,7 @@ async fn read(command: Command, session: &mut Session<'_>) -> Result<(), Failure
         Command::Import(args) => args.run(session).await,
         // Stopped anywhere, the tree is what it was or what it was to be.
         Command::Checkpoint(args) => args.run(session).await,
+        Command::Schema(args) => args.run(session).await,
         Command::Demo(args) => args.run(session).await,
         Command::Completions(args) => args.run(session),
     }

@@ -10,6 +10,7 @@ pub mod health;
 mod history_line;
 pub mod import;
 pub mod log;
+pub mod schema;
 pub mod stats;
 pub mod streams;
 pub mod verify;

@@ -96,6 +96,7 @@ async fn help_goes_to_standard_output_and_ends_well() {
           export       Export the history to a CAR file
           import       Import a history from a CAR file
           checkpoint   Sign what the log is now, and prove later that it only grew
+          schema       Check the file that locks the shapes of what is stored
           demo         See a real history stored, read back and proved
           completions  Print shell completions
           help         Print this message or the help of the given subcommand(s)

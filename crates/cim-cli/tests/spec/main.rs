@@ -20,6 +20,7 @@ mod help;
 mod nats;
 mod program;
 mod repository;
+mod schema;
 mod shell;
 mod tampered_log;
 mod verify;

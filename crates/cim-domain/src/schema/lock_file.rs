@@ -42,13 +42,6 @@ impl LockFile {
         self.0.get(what)
     }
 
-    /// The versions of an event type that a stream of this aggregate holds: those that stand under
-    /// the aggregate, else those under the event type alone.
-    pub fn event(&self, aggregate: &str, event_type: &str) -> Option<&Versions> {
-        self.get(&Persisted::event(Some(aggregate), event_type))
-            .or_else(|| self.get(&Persisted::event(None, event_type)))
-    }
-
     /// Adds a shape as the last one of a version.
     pub(crate) fn add(&mut self, what: Persisted, version: u32, shape: Shape) {
         self.0
@@ -68,5 +61,11 @@ impl LockFile {
             }
             Entry::Occupied(_) => false,
         }
+    }
+}
+
+impl FromIterator<(Persisted, Versions)> for LockFile {
+    fn from_iter<I: IntoIterator<Item = (Persisted, Versions)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
     }
 }

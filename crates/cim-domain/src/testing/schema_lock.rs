@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use cim_store::StreamId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -348,8 +349,12 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     written.map_err(|error| format!("{} can't be written: {error}", path.display()))
 }
 
+/// The part of its streams' names that all of them have, spelled as in there.
 fn aggregate<A: Aggregate>() -> String {
-    format!("{}.{}", A::CONTEXT, A::TYPE)
+    match StreamId::new(A::CONTEXT, A::TYPE, "id") {
+        Ok(stream) => format!("{}.{}", stream.context(), stream.aggregate()),
+        Err(_) => format!("{}.{}", A::CONTEXT, A::TYPE),
+    }
 }
 
 impl fmt::Debug for SchemaLock {

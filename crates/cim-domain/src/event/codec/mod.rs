@@ -199,6 +199,11 @@ fn essence_of(content_type: &str) -> &str {
     }
 }
 
+/// Whether payloads of this content type are JSON.
+pub(crate) fn is_json_content(content_type: &str) -> bool {
+    is_json(essence_of(content_type))
+}
+
 fn is_json(essence: &str) -> bool {
     essence.eq_ignore_ascii_case(Json::CONTENT_TYPE) || essence.ends_with("+json")
 }
