@@ -72,7 +72,8 @@
 //! | [`aggregate`] | [`Aggregate`]: pure and synchronous |
 //! | [`entity`] | [`Entity`]: what has an id |
 //! | [`persistence`] | [`Repository`]: `execute`, `save`, `load`, `history`; event stores; repositories of states; content; proof of history |
-//! | [`testing`] | `given(…).when(…).then(…)`; the conformance check for your own aggregates |
+//! | [`schema`] | shapes of what is stored, and the file that locks them |
+//! | [`testing`] | `given(…).when(…).then(…)`; the conformance check for your own aggregates; the lock of their shapes |
 //! | [`open`](mod@open) | a store by its URL; the only place that names adapters |
 //! | [`store`] | the ports and what crosses them |
 
@@ -144,6 +145,10 @@ mod guide_to_snapshots {}
 mod guide_to_testing {}
 #[doc = include_str!("../../../docs/guide/conversations.md")]
 mod guide_to_conversations {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/schema_lock.md")]
+mod guide_to_schema_lock {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/verification.md")]

@@ -55,6 +55,8 @@ pub(super) struct Leaf {
     pub(super) refused: bool,
     /// Values that are still to be tried.
     probes: Vec<Value>,
+    /// Whether a sample had a value here.
+    is_shown: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +91,8 @@ pub(super) enum Phase {
 
 #[derive(Clone, Debug)]
 enum Experiment {
-    Value(NodeId, Value),
+    /// Gives a leaf another value, at a place.
+    Value(NodeId, Value, String),
     LeaveOut(NodeId, usize),
 }
 
@@ -122,6 +125,8 @@ pub(super) struct Learned {
     texts: Vec<String>,
     /// What was said first against each place.
     refusals: HashMap<String, String>,
+    /// Leaves of several kinds, read by code of their own, that take values with parts, too.
+    with_parts: Vec<(NodeId, String)>,
     run: Run,
 }
 
@@ -150,6 +155,7 @@ impl Learned {
             identities: HashMap::new(),
             texts: texts.to_vec(),
             refusals: HashMap::new(),
+            with_parts: Vec::new(),
             run: Run::new(Phase::Given),
         }
     }
@@ -298,15 +304,17 @@ impl Learned {
         self.run.leaves.push(id);
         let may_probe =
             self.run.phase == Phase::Probing && self.run.experiment.is_none() && is_first;
+        let here = place(&self.run.path);
         let Some(Node::Leaf(leaf)) = self.node_mut(id) else {
             return Err(Refusal::new("it is no leaf"));
         };
         if let Some(given) = given {
             leaf.accept(given.clone());
+            leaf.is_shown = true;
             return Ok(given.clone());
         }
         if may_probe && let Some(probe) = leaf.probes.pop() {
-            self.run.experiment = Some(Experiment::Value(id, probe.clone()));
+            self.run.experiment = Some(Experiment::Value(id, probe.clone(), here));
             return Ok(probe);
         }
         let value = match leaf.settled {
@@ -512,6 +520,16 @@ impl Learned {
         self.run.hidden.clone()
     }
 
+    /// A place where code of the type's own reads parts that nobody showed. What takes any value has
+    /// no parts of its own.
+    pub(super) fn unseen_parts(&self) -> Option<&str> {
+        let unseen = self
+            .with_parts
+            .iter()
+            .find(|(id, _)| matches!(self.node(*id), Node::Leaf(leaf) if leaf.refused));
+        unseen.map(|(_, place)| place.as_str())
+    }
+
     // After a run.
 
     /// The run went well: what it read is accepted. Whether it showed anything new.
@@ -572,15 +590,25 @@ impl Learned {
     }
 
     /// Notes what an experiment showed. `false` if the run had none: nothing is left to find out.
-    pub(super) fn conclude(&mut self, accepted: bool) -> bool {
+    pub(super) fn conclude(&mut self, refusal: Option<&Refusal>) -> bool {
+        let accepted = refusal.is_none();
         match self.run.experiment.take() {
             None => return false,
-            Some(Experiment::Value(id, value)) => {
-                if let Some(Node::Leaf(leaf)) = self.node_mut(id) {
-                    match accepted {
-                        true => leaf.accept(value),
-                        false => leaf.refused = true,
-                    }
+            Some(Experiment::Value(id, value, place)) => {
+                let Some(Node::Leaf(leaf)) = self.node_mut(id) else {
+                    return true;
+                };
+                let is_part_of_more = match (&value, refusal) {
+                    (Value::Object(_), Some(refusal)) => refusal.is_missing,
+                    (Value::Object(_) | Value::Array(_), None) => true,
+                    _ => false,
+                };
+                match accepted {
+                    true => leaf.accept(value),
+                    false => leaf.refused = true,
+                }
+                if is_part_of_more && leaf.kind.is_none() && !leaf.is_shown {
+                    self.with_parts.push((id, place));
                 }
             }
             Some(Experiment::LeaveOut(id, index)) => {
@@ -605,6 +633,7 @@ impl Leaf {
             accepted: Vec::new(),
             refused: false,
             probes: made_up::probes(kind),
+            is_shown: false,
         }
     }
 

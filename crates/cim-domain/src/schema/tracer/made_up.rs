@@ -51,12 +51,12 @@ const TEXTS: &[&str] = &[
     "DEU",
     "de",
     "de-DE",
+    "a.b.c",
     "1.0.0",
     "text/plain",
     "#000000",
     "DE89370400440532013000",
     "a/b",
-    "a.b.c",
     "a_b",
     "a-b",
     // Keys and digests: hexadecimal, base64, ULID, CID.

@@ -102,7 +102,7 @@ fn trace<T>(
     loop {
         runs += 1;
         let result = run(Phase::Probing, None);
-        if !learned.borrow_mut().conclude(result.is_ok()) || runs > MOST_RUNS {
+        if !learned.borrow_mut().conclude(result.as_ref().err()) || runs > MOST_RUNS {
             break;
         }
         if let Ok(value) = result
@@ -111,7 +111,12 @@ fn trace<T>(
             values.push(value);
         }
     }
-    let shape = learned.borrow().shape()?;
+    let learned = learned.borrow();
+    if let Some(path) = learned.unseen_parts() {
+        let path = path.to_owned();
+        return Err(TraceError::Hidden { path });
+    }
+    let shape = learned.shape()?;
     Ok(Traced { shape, values })
 }
 

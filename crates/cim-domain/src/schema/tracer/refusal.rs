@@ -10,6 +10,8 @@ pub(crate) struct Refusal {
     message: String,
     /// The field that was given twice, under the name that it has for serde.
     pub(super) duplicate: Option<&'static str>,
+    /// Whether a field is missing.
+    pub(super) is_missing: bool,
 }
 
 impl Refusal {
@@ -17,6 +19,7 @@ impl Refusal {
         Self {
             message: message.into(),
             duplicate: None,
+            is_missing: false,
         }
     }
 }
@@ -32,6 +35,13 @@ impl std::error::Error for Refusal {}
 impl de::Error for Refusal {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message.to_string())
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self {
+            is_missing: true,
+            ..Self::new(format!("missing field `{field}`"))
+        }
     }
 
     fn duplicate_field(field: &'static str) -> Self {

@@ -392,6 +392,67 @@ fn what_reads_several_kinds_is_shown_with_each() {
         }"#]]);
 }
 
+/// Either the text alone or an object with it, as serde's own guide does it.
+#[derive(Serialize)]
+struct TextOrObject {
+    text: String,
+}
+
+impl<'de> Deserialize<'de> for TextOrObject {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            text: String,
+        }
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = TextOrObject;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text or an object")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TextOrObject, E> {
+                let text = text.to_owned();
+                Ok(TextOrObject { text })
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<TextOrObject, A::Error> {
+                let fields = serde::de::value::MapAccessDeserializer::new(map);
+                Fields::deserialize(fields).map(|Fields { text }| TextOrObject { text })
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
+}
+
+#[test]
+fn code_that_reads_parts_by_itself_needs_samples() {
+    traced::<Vec<TextOrObject>>(expect![
+        "error: serde hides how `[]` is read (by `untagged`, `tag` or `flatten`, or code of its own)"
+    ]);
+    let text = "a".to_owned();
+    expect![[r#"
+        [either {
+          text
+          {
+            text: text
+          }
+        }]"#]]
+    .assert_eq(&shape_of::<Vec<TextOrObject>>(&samples([vec![
+        TextOrObject { text },
+    ]])));
+}
+
+#[test]
+fn the_stores_own_types_can_be_made_up() {
+    traced::<(
+        cim_store::StreamId,
+        cim_store::Timestamp,
+        cim_store::EventCid,
+    )>(expect![[r#"(text = "a.b.c", text = "2020-02-29T12:34:56Z", text = "bafyreictu6cehkr2w6bqsadmclnliebkuqyqxq5zrpuvdi4sx6dyqfs22u")"#]]);
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Text {
