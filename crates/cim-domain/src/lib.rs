@@ -143,6 +143,8 @@ mod guide_to_snapshots {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/testing.md")]
 mod guide_to_testing {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/conversations.md")]
 mod guide_to_conversations {}
 

@@ -385,17 +385,11 @@ async fn one_conversation_is_shown_with_an_index_or_without() {
         ];
         bench.run(&append).await.ok();
     }
-    let positions = |options: &[&str]| {
+    let positions = async |options: &[&str]| -> String {
         let options = [&["log", "--json", "--correlation", id], options].concat();
-        let bench = &bench;
-        async move {
-            let lines = bench
-                .run(&options.iter().map(|o| &**o).collect::<Vec<_>>())
-                .await
-                .ok();
-            let line = |line| serde_json::from_str::<Value>(line).unwrap()["position"].to_string();
-            lines.lines().map(line).collect::<Vec<_>>().join(" ")
-        }
+        let lines = bench.run(&options).await.ok();
+        let line = |line| serde_json::from_str::<Value>(line).unwrap()["position"].to_string();
+        lines.lines().map(line).collect::<Vec<_>>().join(" ")
     };
     for indexed in [false, true] {
         if indexed {

@@ -110,7 +110,8 @@ fn a_file_that_obeys_the_rules_is_counted() {
         entries   2, with 3 versions
         --- standard error
         not compared with its past: it is in no git work tree
-    "#]].assert_eq(&show(&shell.run(&["schema", "check"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check"])));
     expect![[r#"
         {"file":"cim-schemas.lock","entries":2,"versions":3,"since":null,"rewrites":[],"stored":null}
     "#]].assert_eq(&show(&shell.run(&[
@@ -138,7 +139,8 @@ fn a_file_that_is_missing_misunderstood_or_spelled_another_way_is_named() {
           because: line 3: the file ends where `version` is expected
         hint: take it back from version control; entries can be removed, not edited
         --- code 5
-    "#]].assert_eq(&show(&shell.run(&["schema", "check"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check"])));
     let text = spelled(LOCKED).replace("cents: u64", "cents:  u64");
     std::fs::write(shell.path().join(FILE), text).unwrap();
     expect![[r#"
@@ -146,7 +148,8 @@ fn a_file_that_is_missing_misunderstood_or_spelled_another_way_is_named() {
         error: cim-schemas.lock is not as the test writes it, from line 12 on
         hint: run the test with CIM_SCHEMAS=update: it puts everything in its place
         --- code 5
-    "#]].assert_eq(&show(&shell.run(&["schema", "check"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check"])));
 }
 
 #[test]
@@ -158,7 +161,8 @@ fn what_was_committed_stays_locked() {
         entries   2, with 3 versions
         --- standard error
         not compared with its past: nothing is committed yet
-    "#]].assert_eq(&show(&shell.run(&["schema", "check"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check"])));
     std::fs::write(shell.path().join("other"), "").unwrap();
     git(&shell, &["add", "other"]);
     git(&shell, &["commit", "--quiet", "--message", "Begin"]);
@@ -167,14 +171,16 @@ fn what_was_committed_stays_locked() {
         entries   2, with 3 versions
         --- standard error
         not compared with its past: HEAD (HASH) does not have it
-    "#]].assert_eq(&show(&shell.run(&["schema", "check"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check"])));
     commit(&shell);
     expect![[r#"
         file      cim-schemas.lock
         entries   2, with 3 versions
         since     HEAD (HASH)
         rewritten 0
-    "#]].assert_eq(&show(&shell.run(&["schema", "check"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check"])));
 
     let grown =
         format!("{LOCKED}  version 3\n    any\nevent closed of bank.account version 1 {{}}");
@@ -216,7 +222,8 @@ fn what_was_committed_stays_locked() {
             "was": "{\n  euros: u64\n}"
           }
         ]
-    "#]].assert_eq(&format!("{:#}\n", report["rewrites"]));
+    "#]]
+    .assert_eq(&format!("{:#}\n", report["rewrites"]));
 }
 
 #[test]
@@ -249,7 +256,8 @@ fn a_revision_that_is_none_is_named() {
         error: cim-schemas.lock is in no git work tree
         hint: leave out `--since`, or name a file that is under version control
         --- code 5
-    "#]].assert_eq(&show(&shell.run(&["schema", "check", "--since", "main"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check", "--since", "main"])));
     git(&shell, &["init", "--quiet"]);
     commit(&shell);
     expect![[r#"
@@ -262,7 +270,8 @@ fn a_revision_that_is_none_is_named() {
 
         For more information, try '--help'.
         --- code 2
-    "#]].assert_eq(&show(&shell.run(&["schema", "check", "--since", "--all"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check", "--since", "--all"])));
     expect![[r#"
         --- standard error
         error: `--all` is no revision of the git repository
@@ -316,7 +325,8 @@ fn a_store_that_holds_what_is_locked_is_counted() {
         compared up to position: 2 of 4
         compared up to position: 3 of 4
         compared up to position: 4 of 4
-    "#]].assert_eq(&show(&shell.run(&["schema", "check", "--stored"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check", "--stored"])));
 }
 
 #[test]
@@ -342,7 +352,8 @@ fn what_a_store_holds_beside_it_is_named_with_the_first_event() {
         events    8
         misfits   4
         --- code 6
-    "#]].assert_eq(&show(&shell.run(&["schema", "check", "--stored", "-q"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "check", "--stored", "-q"])));
     let output = shell.run(&["schema", "check", "--stored", "--json", "-q"]);
     assert_eq!(code(&output), ExitCode::Integrity.number());
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -380,7 +391,8 @@ fn what_is_locked_is_shown_by_type_and_by_aggregate() {
               cents: u64
               note?: option text
             }
-    "#]].assert_eq(&show(&shell.run(&["schema", "show", "deposited"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "show", "deposited"])));
     let all = shell.ok(&["schema", "show"]);
     assert_eq!(all.matches("\n  version").count(), 4);
     let of_account = shell.ok(&["schema", "show", "bank.account"]);
@@ -393,5 +405,6 @@ fn what_is_locked_is_shown_by_type_and_by_aggregate() {
         error: cim-schemas.lock has nothing named `closed`
         hint: `cim schema show` without a name shows all of it
         --- code 4
-    "#]].assert_eq(&show(&shell.run(&["schema", "show", "closed"])));
+    "#]]
+    .assert_eq(&show(&shell.run(&["schema", "show", "closed"])));
 }

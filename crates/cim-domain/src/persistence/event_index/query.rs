@@ -161,8 +161,11 @@ impl Answer {
             let state = answer.inner.state();
             (state.reached(), state.revision)
         };
-        let (fresh, page) =
-            join(answer.inner.freshen(&answer.ctx), answer.page(after, known)).await;
+        let (fresh, page) = join(
+            answer.inner.freshen(&answer.ctx),
+            answer.page(Ahead::default(), after, known),
+        )
+        .await;
         fresh?;
         answer.through = answer.inner.state().reached();
         let first = match page {

@@ -450,7 +450,9 @@ fn the_stores_own_types_can_be_made_up() {
         cim_store::StreamId,
         cim_store::Timestamp,
         cim_store::EventCid,
-    )>(expect![[r#"(text = "a.b.c", text = "2020-02-29T12:34:56Z", text = "bafyreictu6cehkr2w6bqsadmclnliebkuqyqxq5zrpuvdi4sx6dyqfs22u")"#]]);
+    )>(expect![[
+        r#"(text = "a.b.c", text = "2020-02-29T12:34:56Z", text = "bafyreictu6cehkr2w6bqsadmclnliebkuqyqxq5zrpuvdi4sx6dyqfs22u")"#
+    ]]);
 }
 
 #[derive(Clone, Serialize, Deserialize)]
