@@ -105,6 +105,10 @@ pub use cim_store as store;
 mod guide_to_aggregates {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/working_with_aggregates.md")]
+mod guide_to_working_with_aggregates {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/reading.md")]
 mod guide_to_reading {}
 
