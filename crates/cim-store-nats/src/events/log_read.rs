@@ -100,6 +100,13 @@ impl SharedLog {
         }))
     }
 
+    /// The sequence of the last message as the leader has it; 0 where nothing was stored yet.
+    async fn ends_at(&self, budget: &Budget) -> Result<u64, EventLogError> {
+        let get = Get::Last { last_by_subj: ">" };
+        let last = self.get(&get, budget).await?;
+        Ok(last.map_or(0, |last| last.sequence))
+    }
+
     /// Where to begin for events after a position that a filter means.
     pub(super) async fn start(
         &self,
@@ -145,6 +152,10 @@ pub(super) async fn read(
     else {
         return Ok(nothing());
     };
+    // Whoever asks again and again for what is new mostly gets nothing: one small question tells.
+    if after > 0 && log.ends_at(&budget).await? <= after {
+        return Ok(nothing());
+    }
     let mut end = log.end(&budget).await?;
     let mut attempt = 0;
     while end.as_ref().is_some_and(|end| end.incomplete) {
