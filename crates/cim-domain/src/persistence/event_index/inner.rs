@@ -12,6 +12,7 @@ use super::manifest::{Anchor, Manifest};
 use super::newest::{Batch, Newest};
 use super::settings::IndexSettings;
 use super::shelf::{Shelf, Stored};
+use super::taking::Done;
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -21,10 +22,9 @@ pub(super) struct Inner {
     pub(super) ids: Arc<dyn IdGenerator>,
     state: Mutex<State>,
     /// Held by whoever takes in events.
-    pub(super) taking: tokio::sync::Mutex<()>,
-    /// How often it was begun to take in events, and the last of these that was done.
+    pub(super) taking: tokio::sync::Mutex<Done>,
+    /// How often it was begun to take in events.
     pub(super) begun: AtomicU64,
-    pub(super) done: AtomicU64,
     /// Held by whoever merges runs.
     pub(super) merging: tokio::sync::Mutex<()>,
     pub(super) merge_wanted: AtomicBool,
@@ -98,9 +98,8 @@ impl Inner {
                 taken: None,
                 epoch: 0,
             }),
-            taking: tokio::sync::Mutex::new(()),
+            taking: tokio::sync::Mutex::default(),
             begun: AtomicU64::new(0),
-            done: AtomicU64::new(0),
             merging: tokio::sync::Mutex::new(()),
             merge_wanted: AtomicBool::new(false),
             publishing: tokio::sync::Mutex::new(()),
@@ -253,20 +252,21 @@ impl Inner {
         Ok(self.log.stats(ctx).await?.truncated_through)
     }
 
-    /// Turns "nothing but a change of the index helps" into that change; `tries` says how often it
-    /// was tried.
+    /// Turns "nothing but a change of the index helps" into that change; `tries` counts how often it
+    /// was needed.
     pub(super) async fn recover(
         &self,
         ctx: &Context,
         fault: Fault,
         seen: Revision,
-        tries: u32,
+        tries: &mut u32,
     ) -> Result<(), IndexError> {
         /// Damage that comes back as often as this is not the index's.
         const MOST: u32 = 5;
         match fault {
             Fault::Failed(error) => Err(error),
-            Fault::Damaged(reason) if tries >= MOST => {
+            Fault::TakenBack => Ok(()),
+            Fault::Damaged(reason) if *tries >= MOST => {
                 let message = "the index was built anew again and again, and is still wrong";
                 let error = cim_store::BucketError::integrity(message)
                     .with("last found", reason)
@@ -274,7 +274,10 @@ impl Inner {
                     .with_hint("check the log with `cim verify`, and the disk or server it is on");
                 Err(error.into())
             }
-            Fault::Damaged(_) => self.heal(ctx, seen).await,
+            Fault::Damaged(_) => {
+                *tries += 1;
+                self.heal(ctx, seen).await
+            }
         }
     }
 }

@@ -34,8 +34,7 @@ impl Inner {
                 Ok(()) => tries = 0,
                 Err(fault) => {
                     // Its blocks may be gone because another process merged them.
-                    self.recover(ctx, fault, seen, tries).await?;
-                    tries += 1;
+                    self.recover(ctx, fault, seen, &mut tries).await?;
                 }
             }
         }

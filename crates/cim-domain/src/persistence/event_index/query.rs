@@ -166,12 +166,11 @@ impl Answer {
             answer.page(Ahead::default(), after, known),
         )
         .await;
-        fresh?;
-        answer.through = answer.inner.state().reached();
+        answer.through = fresh?;
         let first = match page {
             Ok(page) => answer.accept(page),
             Err(fault) => {
-                answer.recover(fault, seen, 0).await?;
+                answer.recover(fault, seen, &mut 0).await?;
                 Vec::new()
             }
         };
@@ -213,9 +212,8 @@ impl Answer {
             let ahead = std::mem::take(&mut self.ahead);
             match self.page(ahead, self.after, self.through).await {
                 Ok(page) => return Ok(self.accept(page)),
-                Err(fault) => self.recover(fault, seen, tries).await?,
+                Err(fault) => self.recover(fault, seen, &mut tries).await?,
             }
-            tries += 1;
         }
     }
 
@@ -223,10 +221,10 @@ impl Answer {
         &mut self,
         fault: Fault,
         seen: Revision,
-        tries: u32,
+        tries: &mut u32,
     ) -> Result<(), IndexError> {
         self.inner.recover(&self.ctx, fault, seen, tries).await?;
-        self.inner.freshen(&self.ctx).await
+        self.inner.freshen(&self.ctx).await.map(drop)
     }
 
     /// Takes a page into the answer.
@@ -318,7 +316,7 @@ async fn positions(
     let (manifest, mut found) = {
         let state = inner.state();
         if state.reached().get() < span.through {
-            return Err(Fault::Damaged("the index was begun anew meanwhile"));
+            return Err(Fault::TakenBack);
         }
         let newest = state.newest.positions(&span, limit);
         (Arc::clone(&state.manifest), newest)

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use cim_store::{Context, Fault as PortFault, LogQuery, RecordedEvent};
+use cim_store::{Context, Fault as PortFault, LogQuery, Position, RecordedEvent};
 use futures_util::TryStreamExt as _;
 
 use super::error::{Fault, IndexError};
@@ -16,33 +16,33 @@ use super::run::RunWriter;
 const LARGEST_STEP: usize = 8;
 
 impl Inner {
-    /// Takes in everything that was acknowledged before this was called.
+    /// Takes in everything that was acknowledged before this was called, and says how far that is.
+    /// By the time somebody looks the index may have been begun anew; what it says then is no answer.
     ///
     /// Of those who wait at the same time one does it for all: whoever comes while somebody is at
     /// it waits for the next one to begin, because the present one may have looked at the log's end
     /// already.
-    pub(super) async fn freshen(&self, ctx: &Context) -> Result<(), IndexError> {
+    pub(super) async fn freshen(&self, ctx: &Context) -> Result<Position, IndexError> {
         let needed = self.begun.load(Ordering::SeqCst) + 1;
-        let _taking = self.taking.lock().await;
-        if self.done.load(Ordering::SeqCst) >= needed {
-            return Ok(());
+        let mut done = self.taking.lock().await;
+        if done.number >= needed {
+            return Ok(done.through);
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let mut tries = 0;
         loop {
             let seen = self.state().revision;
             match self.take(ctx).await {
-                Ok(()) => {
-                    self.done.store(number, Ordering::SeqCst);
-                    return Ok(());
+                Ok(through) => {
+                    *done = Done { number, through };
+                    return Ok(through);
                 }
-                Err(fault) => self.recover(ctx, fault, seen, tries).await?,
+                Err(fault) => self.recover(ctx, fault, seen, &mut tries).await?,
             }
-            tries += 1;
         }
     }
 
-    async fn take(&self, ctx: &Context) -> Result<(), Fault> {
+    async fn take(&self, ctx: &Context) -> Result<Position, Fault> {
         let mut step = 1;
         'from_where_it_is: loop {
             let (after, epoch) = {
@@ -84,8 +84,9 @@ impl Inner {
                 self.write_newest(ctx).await?;
             }
             // Where the index was begun anew meanwhile everything has to be taken in once more.
-            if self.state().epoch == epoch {
-                return Ok(());
+            let state = self.state();
+            if state.epoch == epoch {
+                return Ok(state.reached());
             }
         }
     }
@@ -185,6 +186,13 @@ impl Inner {
     pub(super) async fn give_up(&self, ctx: &Context, run: &RunInfo) -> Result<(), IndexError> {
         Ok(self.shelf.give_up_run(ctx, run).await?)
     }
+}
+
+/// The last time that everything new was taken in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    number: u64,
+    through: Position,
 }
 
 /// What was read of the log and is not absorbed yet.

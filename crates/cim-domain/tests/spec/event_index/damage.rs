@@ -178,3 +178,45 @@ async fn a_block_is_found_to_be_altered_by_whoever_merges_it() {
     assert_eq!(index.status().rebuilt, 1);
     check_everything(&index, &store.log()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_the_bucket_is_emptied_again_and_again_answers_stay_right() {
+    let (store, _) = in_memory().await;
+    let bucket = with_index(&store).await;
+    let expected = super::all(&store.log()).await;
+    let expected = expected
+        .iter()
+        .filter(|event| event.correlation_id == Some(super::conversation(1)));
+    let expected: Vec<_> = expected.cloned().collect();
+    let index = open(&store).await;
+    let asking = (0..4).map(|number| {
+        let (index, store, expected) = (index.clone(), Arc::clone(&store), expected.clone());
+        tokio::spawn(async move {
+            let own = open(&store).await;
+            for round in 0..150 {
+                let index = if (round + number) % 3 == 0 {
+                    &own
+                } else {
+                    &index
+                };
+                let asked = index
+                    .read_by_correlation(&ctx(), super::conversation(1))
+                    .await;
+                super::same(&asked.unwrap(), &expected);
+                if round % 5 == 0 {
+                    index.persist(&ctx()).await.unwrap();
+                }
+            }
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    while !asking.iter().all(|task| task.is_finished()) {
+        for key in bucket.all_keys(&ctx()).await.unwrap() {
+            bucket.purge(&ctx(), &key, None).await.unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+    for task in asking {
+        task.await.unwrap();
+    }
+}
