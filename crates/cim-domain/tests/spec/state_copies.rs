@@ -12,14 +12,15 @@ use cim_domain::persistence::{
     CopyCondition, DeleteOptions, Recreation, RepositoryError, UnknownEvents,
 };
 use cim_domain::store::{
-    BucketExt as _, BucketName, BucketSettings, EventLogExt as _, ExpectedVersion, Key, NewEvent,
-    Operation, SequentialIds, Store, StreamId, StreamPattern, SubjectPattern, SystemIds, Version,
+    Append, BucketExt as _, BucketName, BucketSettings, EventLogExt as _, ExpectedVersion, Key,
+    NewEvent, Operation, Store, StreamId, StreamPattern, SubjectPattern, SystemIds, Version,
     WatchFrom,
 };
 use cim_domain::{Aggregate, DomainEvent, Repository, SaveOptions};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::account::ctx;
 use crate::held_bucket::HeldBucket;
@@ -513,19 +514,42 @@ async fn on_nats_old_copies_leave_no_message_behind() {
 /// new version gets a file of its own, written by running this test once with `CIM_WRITE_GOLDEN=1`.
 #[tokio::test]
 async fn format_version_1_is_what_it_was() {
-    let (store, clock) = open_at_noon("memory:").await;
+    let (store, _) = open_at_noon("memory:").await;
     let (carts, copies) = open(&*store).await;
-    let carts = carts
-        .with_clock(Arc::new(clock.clone()))
-        .with_ids(Arc::new(SequentialIds::new(5)));
-    add(&carts, "lamp").await;
-    let gone = "bert".to_owned();
-    carts.execute(&ctx(), &gone, "vase".into()).await.unwrap();
-    carts
-        .delete(&ctx(), &gone, DeleteOptions::default())
+    let gone = Cart::stream(&"bert".to_owned()).unwrap();
+    // Everything that goes into an event's CID is said here.
+    for (number, stream, event_type, payload) in [
+        (1, stream(), "article_added", json!({ "article": "lamp" })),
+        (
+            2,
+            gone.clone(),
+            "article_added",
+            json!({ "article": "vase" }),
+        ),
+        (3, gone.clone(), "aggregate_deleted", json!({})),
+    ] {
+        let id = Uuid::from_u128(number);
+        let event = NewEvent::json(event_type, &payload)
+            .unwrap()
+            .with_id(id.into())
+            .with_time(crate::stores::NOON)
+            .with_correlation_id(id.into());
+        let append = Append::new().with_commit_id(id.into()).write(
+            stream,
+            ExpectedVersion::Any,
+            vec![event],
+        );
+        store.log().append(&ctx(), append).await.unwrap();
+    }
+    // What a repair finds of the deleted one, it says that it was deleted.
+    let left_behind = Key::new(format!("cim.aggregates.{gone}.state.1")).unwrap();
+    copies
+        .bucket()
+        .set(&ctx(), &left_behind, "{}".into())
         .await
         .unwrap();
-    copies.settled().await;
+    let repairs = carts.repair_state_copies(&ctx(), |_| {}).await.unwrap();
+    assert_eq!((repairs.missing, repairs.left_behind), (1, 1));
     let entries = copies
         .bucket()
         .entries(&ctx(), &SubjectPattern::all())
@@ -564,6 +588,5 @@ async fn format_version_1_is_what_it_was() {
             .unwrap();
     }
     assert_eq!(copy(&copies).await.unwrap().state.articles, ["lamp"]);
-    let gone = Cart::stream(&gone).unwrap();
     assert_eq!(copies.get::<Cart>(&ctx(), &gone).await.unwrap(), None);
 }
