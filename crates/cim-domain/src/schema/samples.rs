@@ -26,12 +26,36 @@ impl Scalar {
             _ => vec![json!([0, 255]), json!([])],
         }
     }
+
+    /// Values that nobody wonders about.
+    fn usual(self) -> Vec<Value> {
+        match self {
+            Self::F32 | Self::F64 => vec![json!(1.5)],
+            Self::Char | Self::Text => vec![json!("a")],
+            Self::Bytes => vec![json!([1])],
+            Self::Bool => self.extremes(),
+            _ => vec![json!(1), json!(2)],
+        }
+    }
 }
+
+/// The values of a leaf.
+type Leaves = fn(Scalar) -> Vec<Value>;
 
 impl Shape {
     /// Values that together show everything the shape takes.
     pub(crate) fn samples(&self) -> Vec<Value> {
-        let mut samples = cover(self, &Vec::new());
+        self.covered(Scalar::extremes)
+    }
+
+    /// Values that show every part of the shape, and are not out of the ordinary: code that
+    /// calculates with them has no reason to refuse them.
+    pub(crate) fn usual_samples(&self) -> Vec<Value> {
+        self.covered(Scalar::usual)
+    }
+
+    fn covered(&self, leaves: Leaves) -> Vec<Value> {
+        let mut samples = cover(self, leaves, &Vec::new());
         samples.dedup();
         samples
     }
@@ -40,30 +64,33 @@ impl Shape {
 /// The shapes around, for their labels; the innermost is the last.
 type Labels<'a> = Vec<(u32, &'a Shape)>;
 
-fn cover<'a>(shape: &'a Shape, labels: &Labels<'a>) -> Vec<Value> {
+fn cover<'a>(shape: &'a Shape, leaves: Leaves, labels: &Labels<'a>) -> Vec<Value> {
     let mut samples = match shape {
         Shape::Any => vec![json!({ "any": [1, "x"] }), Value::Null],
         Shape::Null => vec![Value::Null],
         Shape::Scalar(_, Some(example)) => vec![example.clone()],
-        Shape::Scalar(kind, None) => kind.extremes(),
+        Shape::Scalar(kind, None) => leaves(*kind),
         Shape::Option(inner) => {
-            let mut samples = cover(inner, labels);
+            let mut samples = cover(inner, leaves, labels);
             samples.push(Value::Null);
             samples
         }
         Shape::List(inner) => {
-            let elements = cover(inner, labels);
+            let elements = cover(inner, leaves, labels);
             let mut samples: Vec<Value> = elements.iter().map(|e| json!([e])).collect();
             samples.push(elements.into());
             samples.push(json!([]));
             samples
         }
         Shape::Tuple(parts) => {
-            let columns: Vec<_> = parts.iter().map(|part| cover(part, labels)).collect();
+            let columns: Vec<_> = parts
+                .iter()
+                .map(|part| cover(part, leaves, labels))
+                .collect();
             rows(&columns).map(Value::from).collect()
         }
         Shape::Map(key, value) => {
-            let columns = [cover(key, labels), cover(value, labels)];
+            let columns = [cover(key, leaves, labels), cover(value, leaves, labels)];
             let entries = rows(&columns).filter_map(|row| match &row[..] {
                 [key, value] => Some((key_text(key)?, value.clone())),
                 _ => None,
@@ -77,7 +104,7 @@ fn cover<'a>(shape: &'a Shape, labels: &Labels<'a>) -> Vec<Value> {
         Shape::Object(fields) => {
             let columns: Vec<_> = fields
                 .values()
-                .map(|field| cover(&field.shape, labels))
+                .map(|field| cover(&field.shape, leaves, labels))
                 .collect();
             let whole = |row: Vec<Value>| Map::from_iter(fields.keys().cloned().zip(row));
             let mut samples: Vec<Map<String, Value>> = rows(&columns).map(whole).collect();
@@ -94,22 +121,25 @@ fn cover<'a>(shape: &'a Shape, labels: &Labels<'a>) -> Vec<Value> {
             .flat_map(|(name, held)| match held {
                 None => vec![Value::from(name.as_str())],
                 Some(held) => {
-                    let held = cover(held, labels).into_iter();
+                    let held = cover(held, leaves, labels).into_iter();
                     held.map(|held| Map::from_iter([(name.clone(), held)]).into())
                         .collect()
                 }
             })
             .collect(),
-        Shape::Either(parts) => parts.iter().flat_map(|part| cover(part, labels)).collect(),
-        Shape::Sampled(inner) => cover(inner, labels),
+        Shape::Either(parts) => parts
+            .iter()
+            .flat_map(|part| cover(part, leaves, labels))
+            .collect(),
+        Shape::Sampled(inner) => cover(inner, leaves, labels),
         Shape::Label(number, inner) => {
             let mut labels = labels.clone();
             labels.push((*number, inner));
-            cover(inner, &labels)
+            cover(inner, leaves, &labels)
         }
         Shape::Again(number) => {
             let around = labels.iter().rev().find(|(label, _)| label == number);
-            let least = around.and_then(|(_, shape)| least(shape));
+            let least = around.and_then(|(_, shape)| least(shape, leaves));
             least.into_iter().collect()
         }
     };
@@ -133,16 +163,16 @@ fn rows(columns: &[Vec<Value>]) -> impl Iterator<Item = Vec<Value>> {
 }
 
 /// A value that ends, of a shape that goes on inside itself.
-fn least(shape: &Shape) -> Option<Value> {
+fn least(shape: &Shape, leaves: Leaves) -> Option<Value> {
     match shape {
         Shape::Any | Shape::Null | Shape::Option(_) => Some(Value::Null),
         Shape::Scalar(_, Some(example)) => Some(example.clone()),
-        Shape::Scalar(kind, None) => kind.extremes().into_iter().next(),
+        Shape::Scalar(kind, None) => leaves(*kind).into_iter().next(),
         Shape::List(_) => Some(json!([])),
         Shape::Map(..) => Some(json!({})),
         Shape::Tuple(parts) => parts
             .iter()
-            .map(least)
+            .map(|part| least(part, leaves))
             .collect::<Option<Vec<_>>>()
             .map(Value::from),
         Shape::Object(fields) => {
@@ -150,16 +180,16 @@ fn least(shape: &Shape) -> Option<Value> {
                 .iter()
                 .filter(|(_, Field { required, .. })| *required);
             required
-                .map(|(name, field)| Some((name.clone(), least(&field.shape)?)))
+                .map(|(name, field)| Some((name.clone(), least(&field.shape, leaves)?)))
                 .collect::<Option<Map<_, _>>>()
                 .map(Value::from)
         }
         Shape::Enum(variants) => variants.iter().find_map(|(name, held)| match held {
             None => Some(Value::from(name.as_str())),
-            Some(held) => Some(Map::from_iter([(name.clone(), least(held)?)]).into()),
+            Some(held) => Some(Map::from_iter([(name.clone(), least(held, leaves)?)]).into()),
         }),
-        Shape::Either(parts) => parts.iter().find_map(least),
-        Shape::Sampled(inner) | Shape::Label(_, inner) => least(inner),
+        Shape::Either(parts) => parts.iter().find_map(|part| least(part, leaves)),
+        Shape::Sampled(inner) | Shape::Label(_, inner) => least(inner, leaves),
         Shape::Again(_) => None,
     }
 }

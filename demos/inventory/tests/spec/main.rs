@@ -13,4 +13,5 @@ mod evolution;
 mod host_names;
 mod samples;
 mod services;
+mod shapes;
 mod statuses;
