@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cim_domain::persistence::{SnapshotPolicy, SnapshotStore};
+use cim_domain::persistence::{AggregateCache, SnapshotPolicy, SnapshotStore};
 use cim_domain::prelude::*;
 use cim_domain::store::{Clock, EventLog, ExpectedVersion, IdGenerator, SystemIds};
 
@@ -60,6 +60,14 @@ impl Inventory {
         self.resources = self.resources.with_ids(Arc::clone(&ids));
         self.host_names = self.host_names.with_ids(Arc::clone(&ids));
         self.ids = ids;
+        self
+    }
+
+    /// With a cache, so that a command on what was touched lately reads nothing.
+    #[must_use]
+    pub fn with_cache(mut self, cache: &AggregateCache) -> Self {
+        self.resources = self.resources.with_cache(cache);
+        self.host_names = self.host_names.with_cache(cache);
         self
     }
 

@@ -25,6 +25,7 @@ use cim_domain::persistence::event_index::{EventIndex, IndexError, IndexSettings
 use cim_domain::persistence::snapshot::{
     SnapshotCodec, SnapshotError, SnapshotPolicy, SnapshotSettings, SnapshotStore,
 };
+use cim_domain::persistence::{AggregateCache, CacheSettings};
 use cim_store::{Context, EventLogError, Position};
 use cim_subject::SubjectError;
 use clap::Args;
@@ -143,6 +144,7 @@ impl InventoryArgs {
             .with_clock(Arc::clone(&clock));
         let inventory = Inventory::new(Arc::clone(&log))
             .with_clock(Arc::clone(&clock))
+            .with_cache(&AggregateCache::new(CacheSettings::default()))
             .with_snapshots(
                 snapshots.clone(),
                 SnapshotPolicy::EveryEvents(EVENTS_A_SNAPSHOT),
