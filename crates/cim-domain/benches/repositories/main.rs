@@ -10,6 +10,9 @@
 )]
 
 mod commands;
+#[path = "../../../cim-store-nats/benches/jetstream/cpu.rs"]
+mod cpu;
+mod loads;
 #[path = "../history/measure.rs"]
 mod measure;
 mod notes;
@@ -57,6 +60,9 @@ fn run(options: &Options) -> Result<()> {
     let mut report = Report::default();
     if options.has("commands") {
         runtime.block_on(commands::run(options, data.path(), &mut report))?;
+    }
+    if options.has("loads") {
+        runtime.block_on(loads::run(options, data.path(), &mut report))?;
     }
     let json = bench.join("repositories.json");
     std::fs::write(&json, report.json()?)?;

@@ -15,7 +15,13 @@ pub(crate) struct Noted {
     note: String,
 }
 
-#[derive(Clone, Debug, Default)]
+impl Noted {
+    pub(crate) fn new() -> Self {
+        Self { note: note() }
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Notes {
     notes: u64,
     bytes: u64,

@@ -13,8 +13,8 @@ Measures commands on aggregates and loads of them and prints one table.
   --callers N    callers with one call under way each (256)
   --rounds N     rounds of every measurement (5; with --quick 1)
   --millis N     how long each of them lasts, in milliseconds (2 000; with --quick 500)
-  --only PART    one part alone: commands
-  --rows TEXT    of the commands only the rows whose name has this in it, without the others
+  --only PART    one part alone: commands or loads
+  --rows TEXT    of the commands only those rows whose name begins like this
   --help         this text
 ";
 
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     pub(crate) callers: usize,
     pub(crate) rounds: usize,
     pub(crate) window: Duration,
-    /// Only rows that have this in their name.
+    /// Only rows of commands whose name begins like this.
     pub(crate) rows: String,
     /// The only part that is measured; `None`: all.
     only: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Run(Options),
 }
 
-const PARTS: [&str; 1] = ["commands"];
+const PARTS: [&str; 2] = ["commands", "loads"];
 
 pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
     let (mut quick, mut callers, mut rounds, mut millis) = (false, 256, None, None);

@@ -47,6 +47,15 @@ impl Report {
         self.rows.insert(name.to_owned(), value);
     }
 
+    /// A row below: processor time of the whole program for one call, which depends less on what
+    /// else the machine does.
+    pub(crate) fn cpu(&mut self, name: &str, micros: &[f64]) {
+        let middle = median(micros);
+        println!("{:<48} {middle:8.2} us of processor time each", "");
+        let value = json!({ "unit": "us", "cpu": middle, "rounds": micros });
+        self.rows.insert(format!("{name}, processor time"), value);
+    }
+
     pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(&self.rows)?)
     }

@@ -21,7 +21,6 @@
 //! | [`snapshot`] | states, so that a load reads only the events after them |
 //! | [`state_copies`] | states as JSON, for other services to read without events |
 //!
-//! [`LoadVerification`] says when what they read is compared with the chain.
 //! An [`AggregateCache`] keeps the last states of aggregates, so that a command takes one append and
 //! no read. [`LoadVerification`] says when what they read is compared with the chain.
 //!
