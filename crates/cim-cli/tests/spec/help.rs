@@ -97,7 +97,7 @@ async fn help_goes_to_standard_output_and_ends_well() {
           import       Import a history from a CAR file
           checkpoint   Sign what the log is now, and prove later that it only grew
           schema       Check the file that locks the shapes of what is stored
-          demo         See a real history stored, read back and proved
+          demo         See histories stored, read back and proved
           completions  Print shell completions
           help         Print this message or the help of the given subcommand(s)
 
