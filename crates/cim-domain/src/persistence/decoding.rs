@@ -30,7 +30,7 @@ use crate::{DecodeError, DomainEvent};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UnknownEvents {
-    /// The read fails with [`DecodeError::UnknownType`](crate::DecodeError::UnknownType).
+    /// The read fails with [`DecodeError::UnknownType`].
     #[default]
     Fail,
     /// They are passed over and counted.
