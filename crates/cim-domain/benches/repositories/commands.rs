@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use cim_domain::persistence::{AggregateCache, CacheSettings};
 use cim_domain::prelude::*;
 use cim_domain::store::{
-    Clock as _, ContentType, EventLog, EventType, ExpectedVersion, NewEvent,
-    SystemClock,
+    Clock as _, ContentType, EventLog, EventType, ExpectedVersion, NewEvent, SystemClock,
 };
 use tokio::task::JoinSet;
 

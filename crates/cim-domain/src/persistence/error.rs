@@ -128,7 +128,7 @@ where
         /// Its place in the stream.
         version: Version,
         /// What is not understood.
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
     /// What was read is not what was stored, as the [`LoadVerification`](super::LoadVerification) of the
     /// repository found. Nothing of it became state.
@@ -274,7 +274,7 @@ impl<E: std::error::Error + 'static> From<ReadFault> for RepositoryError<E> {
         Self::Decode {
             stream,
             version,
-            source,
+            source: source.into(),
         }
     }
 }
@@ -374,3 +374,6 @@ pub(super) enum EncodingFault {
     #[error("this event type is kept for the deletion of aggregates")]
     Reserved,
 }
+
+/// What an application's own functions return is no larger than clippy's `result_large_err` likes.
+const _: () = assert!(size_of::<RepositoryError>() < 128);

@@ -30,9 +30,9 @@ async fn each_way_of_not_understanding_an_event_has_an_error_of_its_own() {
         };
         assert_eq!(version, Version::new(1));
         match (event.event_type.as_str(), event.schema_version.get()) {
-            ("opened", _) => assert!(matches!(source, DecodeError::UnknownType { .. })),
-            (_, 2) => assert!(matches!(source, DecodeError::NewerSchema { .. })),
-            _ => assert!(matches!(source, DecodeError::Malformed { .. })),
+            ("opened", _) => assert!(matches!(*source, DecodeError::UnknownType { .. })),
+            (_, 2) => assert!(matches!(*source, DecodeError::NewerSchema { .. })),
+            _ => assert!(matches!(*source, DecodeError::Malformed { .. })),
         }
     }
 }

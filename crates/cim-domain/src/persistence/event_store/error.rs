@@ -68,7 +68,7 @@ pub enum EventStoreError {
         /// Its place in the stream.
         version: Version,
         /// What is not understood.
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
     /// What was read is not what was stored, as the
     /// [`LoadVerification`](crate::persistence::LoadVerification) of the store found.
@@ -170,7 +170,7 @@ impl From<ReadFault> for EventStoreError {
         Self::Decode {
             stream,
             version,
-            source,
+            source: source.into(),
         }
     }
 }
