@@ -197,6 +197,92 @@ impl<E: std::error::Error + 'static> RepositoryError<E> {
         }
     }
 
+    /// The same error with another reason for refusals: that of a service over several aggregates,
+    /// say.
+    ///
+    /// ```
+    /// # use cim_domain::RepositoryError;
+    /// # #[derive(Debug, thiserror::Error)] #[error("not enough is left")] struct NotEnough;
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum BankError {
+    ///     #[error("the account refused")]
+    ///     Account(#[from] NotEnough),
+    /// }
+    ///
+    /// fn of_the_bank(error: RepositoryError<NotEnough>) -> RepositoryError<BankError> {
+    ///     error.map_rejection(BankError::from)
+    /// }
+    /// # let error = of_the_bank(RepositoryError::Rejected(NotEnough));
+    /// # assert!(matches!(error.rejection(), Some(BankError::Account(_))));
+    /// ```
+    pub fn map_rejection<F: std::error::Error + 'static>(
+        self,
+        other: impl FnOnce(E) -> F,
+    ) -> RepositoryError<F> {
+        use RepositoryError as To;
+        match self {
+            Self::Rejected(error) => To::Rejected(other(error)),
+            Self::VersionConflict { expected, actual } => To::VersionConflict { expected, actual },
+            Self::NotFound { stream } => To::NotFound { stream },
+            Self::VersionNotFound {
+                stream,
+                requested,
+                actual,
+            } => To::VersionNotFound {
+                stream,
+                requested,
+                actual,
+            },
+            Self::Deleted {
+                stream,
+                version,
+                at,
+            } => To::Deleted {
+                stream,
+                version,
+                at,
+            },
+            Self::TooManyEvents { stream, max } => To::TooManyEvents { stream, max },
+            Self::InvalidId { id, source } => To::InvalidId { id, source },
+            Self::InvalidTags(source) => To::InvalidTags(source),
+            Self::Encode {
+                stream,
+                event_type,
+                source,
+            } => To::Encode {
+                stream,
+                event_type,
+                source,
+            },
+            Self::Decode {
+                stream,
+                version,
+                source,
+            } => To::Decode {
+                stream,
+                version,
+                source,
+            },
+            Self::Integrity {
+                stream,
+                version,
+                source,
+            } => To::Integrity {
+                stream,
+                version,
+                source,
+            },
+            Self::Unknown { commit_id, source } => To::Unknown { commit_id, source },
+            Self::InvalidQuery(source) => To::InvalidQuery(source),
+            Self::Index(source) => To::Index(source),
+            Self::NoSnapshots => To::NoSnapshots,
+            Self::Snapshot(source) => To::Snapshot(source),
+            Self::NoStateCopies => To::NoStateCopies,
+            Self::StateCopy(source) => To::StateCopy(source),
+            Self::Store(source) => To::Store(source),
+        }
+    }
+
     /// Whether somebody else was first.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::VersionConflict { .. })
