@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytestring::ByteString;
-use cim_subject::token::{decode_token, encode_token};
+use cim_subject::token::{decode_token, encode_token_into};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The name of a stream: context, aggregate type and id, written `sales.order.0193…`.
@@ -72,28 +72,23 @@ impl StreamId {
     /// # Errors
     /// When one of them is empty or the whole is too long.
     pub fn new(context: &str, aggregate: &str, id: &str) -> Result<Self, StreamIdError> {
-        let part = |part, token: &str| {
-            encode_token(token)
-                .map(std::borrow::Cow::into_owned)
+        let mut name = String::with_capacity(context.len() + aggregate.len() + id.len() + 2);
+        let mut add = |part, token: &str| {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            encode_token_into(token, &mut name)
+                .map(|()| name.len())
                 .map_err(|reason| StreamIdError::Token {
                     part,
                     token: token.to_owned(),
                     reason,
                 })
         };
-        let (context, aggregate, id) = (
-            part("context", context)?,
-            part("aggregate", aggregate)?,
-            part("id", id)?,
-        );
-        let (first, second) = (context.len(), context.len() + 1 + aggregate.len());
-        let length = second + 1 + id.len();
-        Self::with_dots(
-            format!("{context}.{aggregate}.{id}").into(),
-            first,
-            second,
-            length,
-        )
+        let first = add("context", context)?;
+        let second = add("aggregate", aggregate)?;
+        let length = add("id", id)?;
+        Self::with_dots(name.into(), first, second, length)
     }
 
     /// Reads a name as [`Display`](fmt::Display) writes it.

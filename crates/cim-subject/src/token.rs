@@ -118,6 +118,14 @@ pub fn encode_token_into(text: &str, out: &mut String) -> Result<(), TokenError>
     if text.is_empty() {
         return Err(TokenError::Empty);
     }
+    // Looks at every byte without a branch, so many at a time: most texts need no escapes.
+    if text
+        .bytes()
+        .fold(true, |plain, byte| plain & is_plain(byte))
+    {
+        out.push_str(text);
+        return Ok(());
+    }
     let mut rest = text;
     while !rest.is_empty() {
         let plain = rest
@@ -235,7 +243,9 @@ fn spelled_at(token: &[u8], index: usize) -> usize {
 
 /// Whether a byte of the text stands in the token as it is.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let digit = byte.wrapping_sub(b'0') < 10;
+    letter | digit | (byte == b'-') | (byte == b'_')
 }
 
 /// The digit of a value below 16.

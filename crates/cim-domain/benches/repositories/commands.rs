@@ -130,7 +130,9 @@ async fn append(log: &Arc<dyn EventLog>, id: uuid::Uuid, window: Window) -> Resu
     let kind = EventType::new("noted")?;
     let (mut version, mut calls, mut all) = (Version::NONE, 0, 0);
     loop {
-        let event = NewEvent::new(kind.clone(), ContentType::JSON, payload.clone());
+        // As commands do, so that the bytes are the same.
+        let event = NewEvent::new(kind.clone(), ContentType::JSON, payload.clone())
+            .with_correlation_id(id.into());
         let expected = ExpectedVersion::Exact(version);
         let stored = log.append_to(&ctx, &stream, expected, vec![event]).await?;
         version = stored.head(&stream).ok_or("an append has no head")?.version;

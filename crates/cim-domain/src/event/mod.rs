@@ -245,7 +245,7 @@ pub trait DomainEvent: Sized + Send + Sync + 'static {
 
 /// Writes a value as JSON, unless JSON would alter it.
 pub(crate) fn to_lossless_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut written = Vec::with_capacity(128);
+    let mut written = Vec::with_capacity(256);
     lossless::Whole::<Json, _>::new(value)
         .serialize(&mut serde_json::Serializer::new(&mut written))?;
     Ok(written)

@@ -93,9 +93,11 @@ impl Writer {
     ) -> Result<Appended, WriteFault> {
         let mut may_be_stored = false;
         let mut rounds = 0;
-        let mut append = append.clone();
         loop {
-            let error = match self.log.append(ctx, append.clone()).await {
+            let mut this_try = append.clone();
+            // After the first one the log has to look for an earlier try.
+            this_try.fresh &= !may_be_stored;
+            let error = match self.log.append(ctx, this_try).await {
                 Ok(appended) => return Ok(appended),
                 Err(error) => error,
             };
@@ -105,8 +107,6 @@ impl Writer {
                 return Err(WriteFault::Log(error));
             }
             may_be_stored = true;
-            // From here on the log has to look for an earlier try.
-            append.fresh = false;
             let temporary = lost || error.fault() == Some(Fault::Unavailable);
             if !temporary
                 || !self.may_repeat(ctx, rounds)

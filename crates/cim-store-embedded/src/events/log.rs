@@ -82,15 +82,13 @@ impl EmbeddedLog {
         mut append: Append,
     ) -> Result<AppendRequest, EventLogError> {
         staging::check_append(&append, &CAPABILITIES.limits)?;
-        // An id that is made here was never handed out before.
-        let given = append.commit_id.is_some();
         let commit_id = staging::complete(&mut append, ctx, &*self.clock, &*self.ids);
         let generation = self.index.generation();
         let commit_key = IndexKey::commit(commit_id.as_bytes());
-        let stored = if given {
-            self.index.get(commit_key)?
-        } else {
-            None
+        // An id that was made for this append was never handed out before.
+        let stored = match append.fresh {
+            true => None,
+            false => self.index.get(commit_key)?,
         };
         let streams = append
             .expectations()

@@ -24,7 +24,7 @@ impl Codec for Json {
     const CONTENT_TYPE: &'static str = "application/json";
 
     fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
-        let mut payload = Vec::with_capacity(128);
+        let mut payload = Vec::with_capacity(256);
         value.serialize(&mut serde_json::Serializer::new(&mut payload))?;
         Ok(payload)
     }

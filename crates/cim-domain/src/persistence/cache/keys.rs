@@ -7,13 +7,16 @@ use std::sync::{Arc, Weak};
 use cim_store::{EventLog, StreamId};
 
 /// Whose states: a log's, of one Rust type, read in one way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::persistence) struct Space {
     pub(super) log: LogNumber,
     pub(super) state: TypeId,
     /// Whether every event of the state was verified. A repository that verifies every read does
     /// not use what another one read without.
     pub(super) is_verified: bool,
+    /// What keeps the hashes of different spaces apart. Computed once, as it is the same for all
+    /// streams.
+    pub(super) seed: u64,
 }
 
 impl Space {

@@ -39,6 +39,8 @@ pub(super) use turn::{Moment, Turn};
 const ENTRIES_OF_SHARD: usize = 128;
 /// Parts of a cache at most. Calls on different parts never wait for each other's short locks.
 const SHARDS: usize = 64;
+/// No cache is larger, so that sums of sizes fit, whatever states claim to take.
+const MOST_BYTES: u64 = 1 << 60;
 /// What an entry takes beside its state, in bytes: its place in the cache, its head and its name.
 const ENTRY_BYTES: u64 = 512;
 
@@ -158,7 +160,8 @@ impl CacheStats {
 
 impl AggregateCache {
     /// An empty cache.
-    pub fn new(settings: CacheSettings) -> Self {
+    pub fn new(mut settings: CacheSettings) -> Self {
+        settings.max_bytes = settings.max_bytes.min(MOST_BYTES);
         let shards = (settings.max_entries / ENTRIES_OF_SHARD)
             .clamp(1, SHARDS)
             .next_power_of_two();
@@ -210,10 +213,12 @@ impl AggregateCache {
             // A store that was closed and dropped does not come back.
             self.shared.give_up(|key| gone.contains(&key.space.log));
         }
+        let state = TypeId::of::<T>();
         Space {
             log,
-            state: TypeId::of::<T>(),
+            state,
             is_verified: false,
+            seed: self.shared.hasher.hash_one((log, state)),
         }
     }
 
@@ -228,7 +233,7 @@ impl AggregateCache {
         ctx: &Context,
         clock: &dyn Clock,
     ) -> Result<Turn<T>, EventLogError> {
-        let hash = self.shared.hasher.hash_one((space, stream));
+        let hash = space.seed ^ self.shared.hasher.hash_one(stream.as_str());
         let key = Key {
             hash,
             space,

@@ -32,6 +32,14 @@ pub(super) struct Tally {
     pub(super) conflicts: u64,
 }
 
+impl Tally {
+    pub(super) fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.conflicts += other.conflicts;
+    }
+}
+
 /// What a call finds.
 pub(super) enum Arrival {
     /// Nobody works on the aggregate; this is kept of it.

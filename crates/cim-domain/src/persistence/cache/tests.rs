@@ -325,6 +325,39 @@ fn one_walk_through_many_does_not_drive_out_what_is_used() {
     assert!((0..50).all(|number| kept.contains(&number.to_string())));
 }
 
+#[test]
+fn states_are_dropped_when_no_lock_is_held() {
+    /// An application's code, which may come back to the cache.
+    struct Asks(AggregateCache, Arc<AtomicUsize>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.0.clear();
+            let _ = self.0.stats();
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    let things = Things::of(2);
+    let (dropped, ctx) = (Arc::new(AtomicUsize::new(0)), Context::new());
+    let keep = |number: usize, bytes: u64| {
+        let stream = stream(number);
+        let turn = things
+            .cache
+            .turn::<Asks>(things.space, &stream, &ctx, &things.clock);
+        let mut turn = turn.now_or_never().unwrap().unwrap();
+        let moment = turn.begin();
+        let asks = Asks(things.cache.clone(), Arc::clone(&dropped));
+        turn.keep(Box::new(asks), bytes, moment);
+    };
+    keep(1, 1);
+    keep(2, 1);
+    keep(3, 1); // another one goes
+    keep(3, u64::MAX); // it is too large by now
+    things.cache.clear();
+    assert_eq!(dropped.load(Ordering::SeqCst), 4);
+}
+
 /// SIEVE, as simply as it can be written.
 #[derive(Default)]
 struct Sieve {

@@ -50,41 +50,40 @@ impl Baton {
     /// Counts what is kept now, and makes room for it. What has no room is not kept. Returns what
     /// goes.
     fn settle(&mut self) -> Vec<Kept> {
-        let shared = Arc::clone(&self.shared);
+        let shared = &*self.shared;
         let settings = &shared.settings;
         let has_no_room =
             |kept: &mut Kept| kept.weight > settings.max_bytes || settings.max_entries == 0;
         let refused = self.kept.take_if(has_no_room);
-        self.count();
+        count(shared, &mut self.counted, &self.kept);
         let mut gone = Vec::new();
         if self.kept.is_some() && shared.is_over_its_bounds() {
             gone = shared.make_room(self.shard);
             if shared.is_over_its_bounds() {
                 // All others are in use.
                 gone.extend(self.kept.take());
-                self.count();
+                count(shared, &mut self.counted, &self.kept);
             }
         }
         gone.extend(refused);
         gone
     }
+}
 
-    /// Brings the cache's sums up to date with what is kept.
-    fn count(&mut self) {
-        let now = self.kept.as_ref().map(|kept| kept.weight);
-        let (before, shared) = (self.counted, &*self.shared);
-        self.counted = now;
-        match (before, now) {
-            (None, Some(_)) => shared.entries.fetch_add(1, Ordering::Relaxed),
-            (Some(_), None) => shared.entries.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
-        let (before, now) = (before.unwrap_or(0), now.unwrap_or(0));
-        if now > before {
-            shared.bytes.fetch_add(now - before, Ordering::Relaxed);
-        } else if now < before {
-            shared.bytes.fetch_sub(before - now, Ordering::Relaxed);
-        }
+/// Brings the cache's sums up to date with what is kept.
+fn count(shared: &Shared, counted: &mut Option<u64>, kept: &Option<Kept>) {
+    let now = kept.as_ref().map(|kept| kept.weight);
+    let before = std::mem::replace(counted, now);
+    match (before, now) {
+        (None, Some(_)) => shared.entries.fetch_add(1, Ordering::Relaxed),
+        (Some(_), None) => shared.entries.fetch_sub(1, Ordering::Relaxed),
+        _ => 0,
+    };
+    let (before, now) = (before.unwrap_or(0), now.unwrap_or(0));
+    if now > before {
+        shared.bytes.fetch_add(now - before, Ordering::Relaxed);
+    } else if now < before {
+        shared.bytes.fetch_sub(before - now, Ordering::Relaxed);
     }
 }
 
@@ -97,15 +96,13 @@ impl Drop for Baton {
         // Whatever panicked may have changed the state by half.
         let spoilt = self.kept.take_if(|_| std::thread::panicking());
         let gone = self.settle();
-        let tally = std::mem::take(&mut self.tally);
-        let shared = Arc::clone(&self.shared);
+        let shared = &*self.shared;
         let mut shard = shared.shard(self.shard);
-        shard.tally.hits += tally.hits;
-        shard.tally.misses += tally.misses;
-        shard.tally.conflicts += tally.conflicts;
+        shard.tally.add(self.tally);
         loop {
             let Some(next) = shard.next_waiting(self.node) else {
                 shard.put_back(self.node, self.kept.take());
+                drop(shard);
                 break;
             };
             // Waking somebody is not done under the lock.

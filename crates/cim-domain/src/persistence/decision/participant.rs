@@ -111,7 +111,7 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
         if let Some(draft) = self.draft.take() {
             match draft.events.is_empty() {
                 true => work.take_back(draft.state),
-                false => work.start_over(self.repository.replay(work.stream().clone())),
+                false => work.start_over(),
             }
         }
         let now = Until::default();

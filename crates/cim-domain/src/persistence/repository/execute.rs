@@ -137,7 +137,10 @@ impl<A: Aggregate> Repository<A> {
         {
             return Err(deleted);
         }
-        let decided = work.state().handle(command);
+        let decided = match work.state() {
+            Some(state) => state.handle(command),
+            None => A::default().handle(command),
+        };
         decided.map_err(RepositoryError::Rejected)
     }
 

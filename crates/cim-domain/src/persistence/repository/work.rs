@@ -40,8 +40,10 @@ impl<A> Clone for Caching<A> {
 
 /// Work on one aggregate.
 pub(in crate::persistence) struct Work<A: Aggregate> {
-    /// What was read, where there is no cache; otherwise only on the way through events.
-    replay: Replay<A>,
+    stream: StreamId,
+    /// What was read, where there is no cache; otherwise only on the way through events. A command
+    /// on a kept aggregate needs none.
+    replay: Option<Box<Replay<A>>>,
     /// Whether the log was asked by this call.
     was_read: bool,
     cached: Option<Cached<A>>,
@@ -112,7 +114,8 @@ impl<A: Aggregate> Repository<A> {
             }
         };
         Ok(Work {
-            replay: self.replay(stream),
+            stream,
+            replay: None,
             was_read: false,
             cached,
         })
@@ -121,7 +124,7 @@ impl<A: Aggregate> Repository<A> {
 
 impl<A: Aggregate> Work<A> {
     pub(in crate::persistence) fn stream(&self) -> &StreamId {
-        self.replay.stream()
+        &self.stream
     }
 
     fn kept(&self) -> Option<&Remembered<A>> {
@@ -139,29 +142,33 @@ impl<A: Aggregate> Work<A> {
         cached.is_some_and(|cached| cached.may_be_behind && cached.turn.kept().is_some())
     }
 
-    /// The state that is known.
-    pub(in crate::persistence) fn state(&self) -> &A {
-        self.kept()
-            .map_or(&self.replay.state, |remembered| &remembered.state)
+    /// The state that is known; `None` before the log was asked.
+    pub(in crate::persistence) fn state(&self) -> Option<&A> {
+        match self.kept() {
+            Some(kept) => Some(&kept.state),
+            None => self.replay.as_ref().map(|replay| &replay.state),
+        }
     }
 
     /// The version of that state.
     pub(in crate::persistence) fn version(&self) -> Version {
-        self.kept().map_or(self.replay.version(), |remembered| {
-            remembered.last.head.version
-        })
+        match (self.kept(), &self.replay) {
+            (Some(kept), _) => kept.last.head.version,
+            (None, Some(replay)) => replay.version(),
+            (None, None) => Version::NONE,
+        }
     }
 
     /// How many events the state misses, because their types are unknown.
     pub(in crate::persistence) fn skipped(&self) -> u64 {
-        self.replay.skipped()
+        self.replay.as_ref().map_or(0, |replay| replay.skipped())
     }
 
     /// Version and time of the tombstone, if the last event is one. The time is right once the log
     /// was asked.
     pub(in crate::persistence) fn tombstone(&self) -> Option<(Version, Timestamp)> {
         match self.kept() {
-            None => self.replay.tombstone(),
+            None => self.replay.as_ref()?.tombstone(),
             Some(Remembered { last, .. }) => last
                 .is_tombstone
                 .then_some((last.head.version, last.stored_at)),
@@ -183,24 +190,26 @@ impl<A: Aggregate> Work<A> {
     /// The state, for somebody who changes it. Unless it is kept, it is [taken back](Self::take_back)
     /// unchanged, or it is [started over](Self::start_over).
     pub(in crate::persistence) fn lend(&mut self) -> A {
-        match self.kept().zip(self.cached.as_ref()) {
-            Some((kept, cached)) => (cached.copy)(&kept.state),
-            None => std::mem::take(&mut self.replay.state),
+        if let Some((kept, cached)) = self.kept().zip(self.cached.as_ref()) {
+            return (cached.copy)(&kept.state);
         }
+        let replay = self.replay.as_mut();
+        replay.map_or_else(A::default, |replay| std::mem::take(&mut replay.state))
     }
 
     /// Takes back what was lent and is as it was.
     pub(in crate::persistence) fn take_back(&mut self, state: A) {
-        if !self.is_kept() {
-            self.replay.state = state;
+        if !self.is_kept()
+            && let Some(replay) = &mut self.replay
+        {
+            replay.state = state;
         }
     }
 
     /// Begins before the first event, unless something is kept.
-    pub(in crate::persistence) fn start_over(&mut self, replay: Replay<A>) {
+    pub(in crate::persistence) fn start_over(&mut self) {
         if !self.is_kept() {
-            self.replay = replay;
-            self.was_read = false;
+            (self.replay, self.was_read) = (None, false);
         }
     }
 
@@ -222,46 +231,45 @@ impl<A: Aggregate> Work<A> {
         until: &Until,
     ) -> Result<bool, ReplayFault> {
         let log = repository.log().as_ref();
+        let stream = &self.stream;
+        let new = || Box::new(repository.replay(stream.clone()));
+        let replay = &mut **self.replay.get_or_insert_with(new);
         let Some(cached) = &mut self.cached else {
-            let before = self.replay.version();
+            let before = replay.version();
             match self.was_read {
-                true => self.replay.advance(log, ctx, until).await?,
-                false => {
-                    let replay = &mut self.replay;
-                    repository.rebuild(ctx, replay, until, true).await?;
-                }
+                true => replay.advance(log, ctx, until).await?,
+                false => repository.rebuild(ctx, replay, until, true).await?,
             }
             self.was_read = true;
-            return Ok(self.replay.version() != before);
+            return Ok(replay.version() != before);
         };
         let moment = cached.turn.begin();
         let before = match cached.turn.take() {
             Some(kept) => {
                 let head = kept.last.head.clone();
                 cached
-                    .bring_up_to_date(repository, &mut self.replay, *kept, ctx, until)
+                    .bring_up_to_date(repository, replay, *kept, ctx, until)
                     .await?;
                 Some(head)
             }
             // A state that misses events is here and not in the cache.
             None if self.was_read => {
-                let head = self.replay.last().map(|(head, _)| head.clone());
-                self.replay.advance(log, ctx, until).await?;
+                let head = replay.last().map(|(head, _)| head.clone());
+                replay.advance(log, ctx, until).await?;
                 head
             }
             None => {
-                let replay = &mut self.replay;
                 repository.rebuild(ctx, replay, until, true).await?;
                 None
             }
         };
         self.was_read = true;
-        let has_changed = self.replay.last().map(|(head, _)| head) != before.as_ref();
+        let has_changed = replay.last().map(|(head, _)| head) != before.as_ref();
         if before.is_some() && has_changed && cached.may_be_behind {
             cached.turn.was_behind();
         }
         (cached.may_be_behind, cached.is_behind) = (false, false);
-        if let Some(remembered) = self.replay.remember() {
+        if let Some(remembered) = replay.remember() {
             cached.keep(Box::new(remembered), moment);
         }
         Ok(has_changed)
@@ -272,7 +280,12 @@ impl<A: Aggregate> Work<A> {
         self,
     ) -> Result<Loaded<A>, RepositoryError<A::Error>> {
         let Some((kept, cached)) = self.kept().zip(self.cached.as_ref()) else {
-            return self.replay.into_loaded();
+            return match self.replay {
+                Some(replay) => replay.into_loaded(),
+                None => Err(RepositoryError::NotFound {
+                    stream: self.stream,
+                }),
+            };
         };
         if let Some(deleted) = self.deleted() {
             return Err(deleted);
@@ -308,7 +321,7 @@ impl<A: Aggregate> Work<A> {
         let Some(cached) = &mut self.cached else {
             return;
         };
-        let stream = self.replay.stream();
+        let stream = &self.stream;
         let write = append.writes.iter().find(|write| write.stream == *stream);
         let (Some(write), Some(head)) = (write, appended.head(stream)) else {
             return;
@@ -367,15 +380,15 @@ impl<A: Aggregate> Work<A> {
 
     /// The stream; the aggregate is free for the next call.
     pub(super) fn into_stream(self) -> StreamId {
-        self.replay.stream().clone()
+        self.stream
     }
 
     /// The state that is known.
     pub(super) fn into_state(self) -> A {
-        match self.kept().zip(self.cached.as_ref()) {
-            Some((kept, cached)) => (cached.copy)(&kept.state),
-            None => self.replay.state,
+        if let Some((kept, cached)) = self.kept().zip(self.cached.as_ref()) {
+            return (cached.copy)(&kept.state);
         }
+        self.replay.map_or_else(A::default, |replay| replay.state)
     }
 
     /// The state at the version that these events led to.
