@@ -1,7 +1,8 @@
 //! A log and a bucket that count what is asked of them.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,9 +14,10 @@ use cim_domain::store::{
     StreamPattern, StreamRange, SubjectPattern, Truncation, WatchFrom, WriteOptions,
 };
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 
-/// What was asked.
-#[derive(Debug, Default)]
+/// What was asked, and what happens meanwhile.
+#[derive(Default)]
 pub(crate) struct Counts {
     /// Reads of the log.
     pub(crate) reads: AtomicU64,
@@ -25,6 +27,14 @@ pub(crate) struct Counts {
     pub(crate) positions: AtomicU64,
     /// Values that were looked up in the bucket.
     pub(crate) lookups: AtomicU64,
+    /// Happens before the next events are read by their positions.
+    pub(crate) first: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counts").finish_non_exhaustive()
+    }
 }
 
 impl Counts {
@@ -72,6 +82,10 @@ impl EventLog for CountingLog {
         ctx: &Context,
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        let first = self.counts.first.lock().unwrap().take();
+        if let Some(first) = first {
+            first.await;
+        }
         let count = positions.len() as u64;
         self.counts.positions.fetch_add(count, Ordering::SeqCst);
         self.inner.read_at(ctx, positions).await

@@ -4,9 +4,12 @@
 use std::sync::Arc;
 
 use cim_domain::persistence::event_index::EventIndex;
-use cim_domain::store::{Bucket, BucketExt as _, Key, Store};
+use cim_domain::store::{Bucket, BucketExt as _, Key, Position, Store};
 
-use super::{append, bucket, check_everything, ctx, event, in_memory, open, small};
+use super::counting::counting;
+use super::{
+    all, append, bucket, check_everything, conversation, ctx, event, in_memory, open, same, small,
+};
 use crate::stores::on_every_store;
 
 /// Appends events of conversations 0 to 4, some in commits of two.
@@ -183,10 +186,10 @@ async fn a_block_is_found_to_be_altered_by_whoever_merges_it() {
 async fn while_the_bucket_is_emptied_again_and_again_answers_stay_right() {
     let (store, _) = in_memory().await;
     let bucket = with_index(&store).await;
-    let expected = super::all(&store.log()).await;
+    let expected = all(&store.log()).await;
     let expected = expected
         .iter()
-        .filter(|event| event.correlation_id == Some(super::conversation(1)));
+        .filter(|event| event.correlation_id == Some(conversation(1)));
     let expected: Vec<_> = expected.cloned().collect();
     let index = open(&store).await;
     let asking = (0..4).map(|number| {
@@ -199,10 +202,8 @@ async fn while_the_bucket_is_emptied_again_and_again_answers_stay_right() {
                 } else {
                     &index
                 };
-                let asked = index
-                    .read_by_correlation(&ctx(), super::conversation(1))
-                    .await;
-                super::same(&asked.unwrap(), &expected);
+                let asked = index.read_by_correlation(&ctx(), conversation(1)).await;
+                same(&asked.unwrap(), &expected);
                 if round % 5 == 0 {
                     index.persist(&ctx()).await.unwrap();
                 }
@@ -218,5 +219,30 @@ async fn while_the_bucket_is_emptied_again_and_again_answers_stay_right() {
     }
     for task in asking {
         task.await.unwrap();
+    }
+}
+
+on_every_store! {
+    async fn an_answer_is_whole_where_the_index_is_begun_anew_in_the_middle_of_it(store, _clock) {
+        with_index(&store).await;
+        let (log, bucket, counts) = counting(&store).await;
+        let index = EventIndex::over(log, Arc::clone(&bucket), small()).await.unwrap();
+        let ask = || async {
+            let id = conversation(1);
+            index.read_by_correlation(&ctx(), id).await.unwrap()
+        };
+        let before = ask().await;
+        assert!(before.len() > 3, "an answer of several pages");
+
+        let (clone, store) = (index.clone(), Arc::clone(&store));
+        *counts.first.lock().unwrap() = Some(Box::pin(async move {
+            for key in bucket.all_keys(&ctx()).await.unwrap() {
+                bucket.purge(&ctx(), &key, None).await.unwrap();
+            }
+            append(&store.log(), &[event(1, 2)]).await;
+            clone.persist(&ctx()).await.unwrap();
+            assert_eq!(clone.status().position, Position::NONE, "it was begun anew");
+        }));
+        same(&ask().await, &before);
     }
 }
