@@ -385,7 +385,7 @@ async fn one_conversation_is_shown_with_an_index_or_without() {
         ];
         bench.run(&append).await.ok();
     }
-    let positions = async |options: &[&str]| -> String {
+    let positions = async |options: &[&str]| {
         let options = [&["log", "--json", "--correlation", id], options].concat();
         let lines = bench.run(&options).await.ok();
         let line = |line| serde_json::from_str::<Value>(line).unwrap()["position"].to_string();
