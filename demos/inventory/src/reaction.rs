@@ -105,7 +105,7 @@ impl Reactions {
         let events = events.map_err(|source| RepositoryError::Decode {
             stream: recorded.stream.clone(),
             version: recorded.version,
-            source,
+            source: Box::new(source),
         })?;
         for event in events {
             let resource = self.inventory.resources().load(ctx, &id).await?.state;
