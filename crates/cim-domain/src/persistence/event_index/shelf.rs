@@ -18,8 +18,8 @@ use super::manifest::{Manifest, RunInfo};
 
 /// How often a write is tried whose answer was lost.
 const TRIES: u32 = 4;
-/// How many blocks are written, or given up, at the same time.
-pub(super) const WRITES: usize = 16;
+/// How many blocks are written, or given up, at the same time: stores flush them together.
+pub(super) const WRITES: usize = 64;
 /// What is given up is written over with nothing, to live this long: so it leaves no mark behind,
 /// as a purge does.
 const LAST_BREATH: Duration = Duration::from_secs(1);
