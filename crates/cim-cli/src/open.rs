@@ -42,7 +42,7 @@ fn failure(error: OpenError) -> Failure {
         OpenError::NotFound { .. } => (
             ExitCode::NotFound,
             Some(
-                "reading never creates a store; `cim append`, `cim import` and `cim demo git` do, or \
+                "reading never creates a store; `cim append`, `cim import` and `cim demo` do, or \
                  name another one with `--store` or CIM_STORE"
                     .to_owned(),
             ),

@@ -603,7 +603,7 @@ async fn a_store_that_is_not_there_is_not_created_by_reading() {
     expect![[r#"
         --- standard error
         error: there is no store at `memory:`
-        hint: reading never creates a store; `cim append`, `cim import` and `cim demo git` do, or name another one with `--store` or CIM_STORE
+        hint: reading never creates a store; `cim append`, `cim import` and `cim demo` do, or name another one with `--store` or CIM_STORE
         --- code 4
     "#]].assert_eq(&shown);
     for command in [
