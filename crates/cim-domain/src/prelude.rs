@@ -2,7 +2,7 @@
 
 pub use crate::event::{DomainEvent, UpcastError};
 pub use crate::open::open;
-pub use crate::persistence::{Repository, RepositoryError, RetryPolicy, SaveOptions};
+pub use crate::persistence::{LoadOptions, Repository, RepositoryError, RetryPolicy, SaveOptions};
 pub use crate::testing::{given, given_events, given_events_no_runtime, given_no_events};
 pub use crate::{Aggregate, store};
 
