@@ -111,15 +111,15 @@ impl<A: Aggregate> Repository<A> {
         let mut rounds = 0;
         loop {
             let last = self.last_event(ctx, &stream).await?;
-            if let Some(saved) = self
-                .stored_before(ctx, last.as_ref(), options.commit_id)
-                .await?
-            {
-                return Ok(saved);
-            }
             let Some(last) = last else {
                 return Err(RepositoryError::NotFound { stream });
             };
+            if self.is_stored(ctx, options.commit_id).await? {
+                let events = vec![event.clone()];
+                return self
+                    .append_again(ctx, &mut work, &last, events, options.commit_id)
+                    .await;
+            }
             if is_tombstone(&last) {
                 return Err(deleted(&last));
             }
@@ -158,8 +158,10 @@ impl<A: Aggregate> Repository<A> {
         loop {
             let last = self.last_event(ctx, work.stream()).await?;
             if let Some(last) = last.as_ref().filter(|last| is_tombstone(last)) {
-                let stored = self.stored_before(ctx, Some(last), commit_id).await?;
-                return stored.ok_or_else(|| deleted(last));
+                return match self.is_stored(ctx, commit_id).await? {
+                    true => self.append_again(ctx, work, last, events, commit_id).await,
+                    false => Err(deleted(last)),
+                };
             }
             let version = last.as_ref().map_or(Version::NONE, |last| last.version);
             let expected = ExpectedVersion::Exact(version);
@@ -208,24 +210,33 @@ impl<A: Aggregate> Repository<A> {
         Ok(Saved { version, appended })
     }
 
-    /// What was stored under a commit id that somebody uses again; `None` where it is a fresh one.
-    async fn stored_before(
+    /// Whether something was stored under a commit id that somebody gave. What it was is not said.
+    async fn is_stored(
         &self,
         ctx: &Context,
-        last: Option<&RecordedEvent>,
         commit_id: Option<CommitId>,
-    ) -> Result<Option<Saved>, RepositoryError<A::Error>> {
-        let (Some(last), Some(commit_id)) = (last, commit_id) else {
-            return Ok(None);
+    ) -> Result<bool, RepositoryError<A::Error>> {
+        let Some(commit_id) = commit_id else {
+            return Ok(false);
         };
-        Ok(match self.log().resolve(ctx, commit_id).await? {
-            Resolution::Committed(appended) => {
-                let head = appended.head(&last.stream);
-                head.map(|head| head.version)
-                    .map(|version| Saved { version, appended })
-            }
-            Resolution::NotCommitted => None,
-        })
+        let resolution = self.log().resolve(ctx, commit_id).await?;
+        Ok(matches!(resolution, Resolution::Committed(_)))
+    }
+
+    /// The result of a commit that is stored already. The log compares: under an id that was used
+    /// for other events this is `Invalid`. It expects a version that is past, so that nothing can be
+    /// stored by it.
+    async fn append_again(
+        &self,
+        ctx: &Context,
+        work: &mut Work<A>,
+        last: &RecordedEvent,
+        events: Vec<NewEvent>,
+        commit_id: Option<CommitId>,
+    ) -> Result<Saved, RepositoryError<A::Error>> {
+        let past = Version::new(last.version.get().saturating_sub(1));
+        let expected = ExpectedVersion::Exact(past);
+        self.append(ctx, work, expected, events, commit_id).await
     }
 
     /// Waits before another round, or gives the error back where the deadline comes first.
