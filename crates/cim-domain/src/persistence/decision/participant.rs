@@ -137,7 +137,7 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
     }
 
     async fn stored(&mut self, ctx: &Context, append: &Append, appended: &Appended) {
-        let (Ok(stream), Some(draft)) = (&self.stream, &self.draft) else {
+        let Ok(stream) = &self.stream else {
             return;
         };
         // The aggregate is free for the next call from here on.
@@ -145,16 +145,23 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
             return;
         };
         work.stored(append, appended, false);
-        let misses_none = work.skipped() == 0;
-        drop(work);
         let Some(head) = appended.head(stream) else {
             return;
         };
+        // The draft took in the events as the decision meant them. What is written down is what a
+        // replay gives, so without a cache it is loaded.
+        let is_written_down =
+            self.repository.snapshots().is_some() || self.repository.state_copies().is_some();
+        let state = match is_written_down && work.skipped() == 0 {
+            true => work.copy_at(head.version),
+            false => None,
+        };
+        drop(work);
         let stored = Stored {
             head,
             stored_at: appended.stored_at,
             bytes: payload_bytes(append, stream),
-            state: misses_none.then_some(&draft.state),
+            state: state.as_ref(),
             create_snapshot: false,
         };
         self.repository.after_append(ctx, stored).await;

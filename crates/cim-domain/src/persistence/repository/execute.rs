@@ -157,13 +157,13 @@ impl<A: Aggregate> Repository<A> {
         let head = new_head(&appended, work.stream())?;
         let (version, skipped) = (head.version, work.skipped());
         let bytes = payload_bytes(append, work.stream());
-        let state = work.into_state_after(version, &events);
+        let (state, is_replayed) = work.into_state_after(version, append, &events);
         let stored = Stored {
             head,
             stored_at: appended.stored_at,
             bytes,
-            // A state that misses events is kept nowhere.
-            state: (skipped == 0).then_some(&state),
+            // A state that misses events, or is not what a replay gives, is kept nowhere.
+            state: (skipped == 0 && is_replayed).then_some(&state),
             create_snapshot: false,
         };
         self.after_append(ctx, stored).await;

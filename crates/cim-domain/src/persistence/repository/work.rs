@@ -391,14 +391,37 @@ impl<A: Aggregate> Work<A> {
         self.replay.map_or_else(A::default, |replay| replay.state)
     }
 
-    /// The state at the version that these events led to.
-    pub(super) fn into_state_after(self, version: Version, events: &[A::Event]) -> A {
-        let misses_events = self.version() != version;
-        let mut state = self.into_state();
-        if misses_events {
-            events.iter().for_each(|event| state.apply(event));
+    /// The state at the version that an append of these events led to, and whether it is what a
+    /// replay gives: it is taken from what was encoded, and only where that can't be read from the
+    /// events that the application holds.
+    pub(super) fn into_state_after(
+        self,
+        version: Version,
+        append: &Append,
+        events: &[A::Event],
+    ) -> (A, bool) {
+        if self.version() == version {
+            return (self.into_state(), true);
         }
-        state
+        let stream = self.replay.stream();
+        let write = append.writes.iter().find(|write| write.stream == *stream);
+        let decoded = write.map(|write| read_back::<A::Event>(&write.events));
+        let mut state = self.into_state();
+        let Some(Ok(decoded)) = decoded else {
+            events.iter().for_each(|event| state.apply(event));
+            return (state, false);
+        };
+        for event in decoded.into_iter().flatten().flatten() {
+            state.apply(&event);
+        }
+        (state, true)
+    }
+
+    /// A copy of the state at this version as a replay gives it, where it is kept.
+    pub(in crate::persistence) fn copy_at(&self, version: Version) -> Option<A> {
+        let (kept, cached) = self.kept().zip(self.cached.as_ref())?;
+        let is_it = kept.last.head.version == version;
+        is_it.then(|| (cached.copy)(&kept.state))
     }
 }
 
