@@ -15,12 +15,28 @@ use tokio::sync::Semaphore;
 pub(crate) struct HeldBucket {
     inner: Arc<dyn Bucket>,
     gate: Semaphore,
+    /// Whether it keeps whoever reads waiting, too.
+    holds_reads: bool,
 }
 
 impl HeldBucket {
     pub(crate) fn new(inner: Arc<dyn Bucket>) -> Arc<Self> {
         let gate = Semaphore::new(0);
-        Arc::new(Self { inner, gate })
+        Arc::new(Self {
+            inner,
+            gate,
+            holds_reads: false,
+        })
+    }
+
+    /// One that keeps readers waiting, too.
+    pub(crate) fn reads_too(inner: Arc<dyn Bucket>) -> Arc<Self> {
+        let gate = Semaphore::new(0);
+        Arc::new(Self {
+            inner,
+            gate,
+            holds_reads: true,
+        })
     }
 
     /// Lets everybody through from now on.
@@ -44,6 +60,9 @@ impl Bucket for HeldBucket {
     }
 
     async fn get(&self, ctx: &Context, key: &Key) -> Result<Option<Entry>, BucketError> {
+        if self.holds_reads {
+            self.pass().await;
+        }
         self.inner.get(ctx, key).await
     }
 

@@ -27,7 +27,8 @@ impl<A: Aggregate> Repository<A> {
     /// # Behavior
     /// - A snapshot that is missing, damaged, of another schema, ahead of the log or of another
     ///   history is ignored, and so is a failure of the bucket: the events are read instead, and the
-    ///   load gives the same. Where the policy acts by itself, the next append replaces what was
+    ///   load gives the same. So it does where the bucket has not answered within two seconds, or
+    ///   half of the time that the context's deadline leaves. Where the policy acts by itself, the next append replaces what was
     ///   ignored.
     /// - Snapshots are encoded and written after the append was acknowledged, on the runtime of the
     ///   caller, whose operation does not wait for it. Where too many wait, a snapshot is skipped.
@@ -158,8 +159,9 @@ impl<A: Aggregate> Repository<A> {
         let mut last = Last::default();
         if let Some(snapshots) = self.snapshots.as_ref().filter(|_| use_snapshot) {
             let stream = replay.stream().clone();
+            let clock = &*self.writer.clock;
             let newest = snapshots
-                .newest(ctx, &stream, until.version, until.as_of)
+                .newest(ctx, clock, &stream, until.version, until.as_of)
                 .await;
             match newest {
                 Newest::Found(snapshot) => {

@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cim_store::{Context, Head, Revision, StreamId, Timestamp, Version};
-use futures_util::future::BoxFuture;
+use cim_store::{Clock, Context, Head, Revision, StreamId, Timestamp, Version};
+use futures_util::future::{BoxFuture, Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 
 use super::stats::count;
 use super::{
@@ -20,6 +22,9 @@ use crate::{Aggregate, DomainEvent};
 
 /// Of how many aggregates it is remembered what their last snapshot was: some 150 bytes each.
 const REMEMBERED: usize = 8_192;
+
+/// How long a load waits for a snapshot at most; and never longer than half of the time it has.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 type Read<A> = fn(
     SnapshotStore,
@@ -117,11 +122,12 @@ impl<A: Aggregate + Clone + Serialize + DeserializeOwned> Snapshots<A> {
 }
 
 impl<A: Aggregate> Snapshots<A> {
-    /// The newest snapshot that can be used, up to a version and a time. What fails is counted and
-    /// is no snapshot.
+    /// The newest snapshot that can be used, up to a version and a time. What fails, or takes too
+    /// long, is counted and is no snapshot: the events can be read instead, while there is time.
     pub(in crate::persistence) async fn newest(
         &self,
         ctx: &Context,
+        clock: &dyn Clock,
         stream: &StreamId,
         up_to_version: Option<Version>,
         up_to_time: Option<Timestamp>,
@@ -132,8 +138,19 @@ impl<A: Aggregate> Snapshots<A> {
             up_to_version,
             up_to_time,
         };
-        let newest = (self.read)(self.store.clone(), ctx.clone(), stream.clone(), query).await;
-        newest.unwrap_or_else(|_| {
+        let newest = (self.read)(self.store.clone(), ctx.clone(), stream.clone(), query);
+        let left = ctx.remaining(clock).map_or(PATIENCE, |left| left / 2);
+        // The timer is not made before the bucket lets us wait.
+        let too_late = std::pin::pin!(async { clock.sleep(left.min(PATIENCE)).await });
+        let newest = match Handle::try_current() {
+            Ok(_) => match select(newest, too_late).await {
+                Either::Left((newest, _)) => newest.ok(),
+                Either::Right(_) => None,
+            },
+            // Without a runtime there are no timers.
+            Err(_) => newest.await.ok(),
+        };
+        newest.unwrap_or_else(|| {
             count(&self.store.counters.unavailable);
             Newest::None
         })
