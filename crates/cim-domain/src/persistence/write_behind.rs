@@ -118,6 +118,7 @@ impl WriteBehind {
         let worker = Worker {
             shared: Arc::clone(&self.shared),
             stream: None,
+            is_counted: true,
         };
         (offered, Some(worker))
     }
@@ -156,6 +157,8 @@ struct Worker {
     shared: Arc<Shared>,
     /// The stream whose work is under way.
     stream: Option<StreamId>,
+    /// Whether it is one of those that the queue counts on.
+    is_counted: bool,
 }
 
 impl Worker {
@@ -173,7 +176,15 @@ impl Worker {
         if let Some(done) = self.stream.take() {
             queue.under_way.remove(&done);
         }
-        let (stream, work) = queue.next()?;
+        let Some((stream, work)) = queue.next() else {
+            // Whoever offers work from now on must not count on this one.
+            self.is_counted = false;
+            queue.workers -= 1;
+            if queue.is_idle() {
+                self.shared.idle.notify_waiters();
+            }
+            return None;
+        };
         self.stream = Some(stream);
         Some(work)
     }
@@ -181,6 +192,9 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        if !self.is_counted {
+            return;
+        }
         let mut queue = self.shared.lock();
         queue.workers -= 1;
         if let Some(stream) = self.stream.take() {
@@ -291,6 +305,23 @@ mod tests {
         }
         queue.settled().await;
         assert_eq!((queue.lost(), log.lock().unwrap().len()), (1, 6));
+    }
+
+    #[test]
+    fn work_that_comes_when_all_workers_found_nothing_more_to_do_has_a_worker() {
+        let (queue, log) = (WriteBehind::new(10), Log::default());
+        let offer = |id| queue.take_in(&stream(id), noting(&log, id)).1;
+        let mut workers: Vec<Worker> = (0..4).filter_map(offer).collect();
+        for worker in &mut workers {
+            while let Some(work) = worker.next() {
+                work.now_or_never().unwrap();
+            }
+        }
+        // They have not ended yet.
+        let another = offer(9).expect("the others look for work no more");
+        drop(workers);
+        another.run().now_or_never().unwrap();
+        assert_eq!((queue.lost(), log.lock().unwrap().len()), (0, 5));
     }
 
     #[test]
