@@ -25,6 +25,9 @@ use super::retry::mix;
 /// | embedded | a checksum over each record and its place, which finds every accident, but not somebody who writes a new checksum |
 /// | NATS | the CID of each event and its link to the one before |
 ///
+/// Loads and commands compare the CID that each event names as the one before it with the CID that
+/// the one before it has, whatever the setting is.
+///
 /// So on NATS [`EveryRead`](Self::EveryRead) repeats what the adapter did, and guards what stands
 /// between it and the repository. `cim verify` checks whole logs and heads that were kept elsewhere,
 /// which no load can.

@@ -390,6 +390,7 @@ impl<A: Aggregate> Replay<A> {
                 version: recorded.version,
                 source: fault.into(),
             })?;
+        self.check_is_linked(&recorded)?;
         let is_tombstone = is_tombstone(&recorded);
         if is_tombstone {
             self.state = A::default();
@@ -413,6 +414,20 @@ impl<A: Aggregate> Replay<A> {
             kept.push(recorded);
         }
         Ok(())
+    }
+
+    /// A log that was put back to an older state between two reads, and written anew, has other
+    /// events before this one than those that were taken in.
+    fn check_is_linked(&self, recorded: &RecordedEvent) -> Result<(), EventLogError> {
+        let before = self.last.as_ref().map(|last| last.head.cid);
+        if before.is_none() || recorded.previous == before {
+            return Ok(());
+        }
+        Err(
+            EventLogError::integrity("an event follows another one than the last that was read")
+                .with("stream", &self.stream)
+                .with("version", recorded.version),
+        )
     }
 
     /// A state from which an event is missing decides wrongly, so this is checked once more than
