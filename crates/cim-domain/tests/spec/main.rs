@@ -9,6 +9,7 @@
 mod account;
 mod aggregate_check;
 mod aggregate_repository;
+mod attacks;
 mod cache;
 mod cache_interrupted;
 mod cache_together;
