@@ -8,9 +8,9 @@ use cim_store::{Context, EventLog, StreamRange, Version};
 
 use super::snapshot::Written;
 use super::{
-    AggregateMetadata, AggregatePage, AggregateQuery, DeleteOptions, Executed, ExecutedMany,
-    LoadOptions, Loaded, Participant, Participants, Repository, RepositoryError, SaveOptions,
-    Saved, StoredEvent,
+    AggregateMetadata, AggregatePage, AggregateQuery, DeleteOptions, ExecuteOptions, Executed,
+    ExecutedMany, LoadOptions, Loaded, Participant, Participants, Repository, RepositoryError,
+    SaveOptions, Saved, StoredEvent,
 };
 use crate::{Aggregate, Entity};
 
@@ -226,6 +226,22 @@ impl<A: Aggregate> AggregateRepository<A> {
         id: &<A as Aggregate>::Id,
     ) -> Result<Written, RepositoryError<A::Error>> {
         self.repository.take_snapshot(&self.ctx, id).await
+    }
+
+    /// Executes a command, with metadata and tags for its events.
+    ///
+    /// # Errors
+    /// As [`Repository::execute_with`].
+    pub async fn execute_with(
+        &self,
+        id: &<A as Aggregate>::Id,
+        command: A::Command,
+        options: ExecuteOptions,
+    ) -> Result<Executed<A>, RepositoryError<A::Error>> {
+        let ctx = &self.ctx;
+        self.repository
+            .execute_with(ctx, id, command, options)
+            .await
     }
 
     /// Whether there is an aggregate: it has events and was not deleted.

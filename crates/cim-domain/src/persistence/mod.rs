@@ -83,8 +83,8 @@ pub use nats::{
     NatsRepositoryConfig, NatsSimpleRepository,
 };
 pub use repository::{
-    AggregatePage, AggregateQuery, CopyCondition, CopyLag, CopyRepairs, DeleteOptions, Executed,
-    LoadOptions, Loaded, Recreation, Repository, SaveOptions, Saved,
+    AggregatePage, AggregateQuery, CopyCondition, CopyLag, CopyRepairs, DeleteOptions,
+    ExecuteOptions, Executed, LoadOptions, Loaded, Recreation, Repository, SaveOptions, Saved,
 };
 pub use retry::RetryPolicy;
 pub(crate) use retry::mix;

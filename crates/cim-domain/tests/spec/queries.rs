@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
-use cim_domain::persistence::{AggregateQuery, DeleteOptions, Tags};
+use cim_domain::persistence::{AggregateQuery, DeleteOptions, ExecuteOptions, Tags};
 use cim_domain::store::{EventLogExt as _, ExpectedVersion, StreamId};
-use cim_domain::store::{NewEvent, Store};
+use cim_domain::store::{Metadata, NewEvent, Store, StreamRange};
 use cim_domain::{Repository, SaveOptions};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -34,7 +34,7 @@ fn tagged(tags: &[&str]) -> AggregateQuery {
 }
 
 /// The numbers of all accounts on all pages, in their order.
-async fn all(accounts: &Repository<Account>, mut query: AggregateQuery) -> Vec<u128> {
+async fn all_of(accounts: &Repository<Account>, mut query: AggregateQuery) -> Vec<u128> {
     let mut found = Vec::new();
     loop {
         let page = accounts.query(&ctx(), &query).await.unwrap();
@@ -86,7 +86,7 @@ on_every_store! {
         store.log().append_to(&ctx(), &other, ExpectedVersion::NEW, vec![event]).await.unwrap();
         for page_size in [1, 2, 3, 7, 100] {
             let query = AggregateQuery { page_size, ..Default::default() };
-            assert_eq!(all(&accounts, query).await, (1..=7).collect::<Vec<_>>());
+            assert_eq!(all_of(&accounts, query).await, (1..=7).collect::<Vec<_>>());
         }
     }
 
@@ -105,8 +105,8 @@ on_every_store! {
         save(&accounts, 1, Deposited { cents: 1 }, &[]).await;
         save(&accounts, 2, Closed, &[]).await;
         save(&accounts, 3, Withdrawn { cents: 0 }, &[]).await;
-        assert_eq!(all(&accounts, types(&["closed", "withdrawn"])).await, [2, 3]);
-        assert_eq!(all(&accounts, types(&["never"])).await, [] as [u128; 0]);
+        assert_eq!(all_of(&accounts, types(&["closed", "withdrawn"])).await, [2, 3]);
+        assert_eq!(all_of(&accounts, types(&["never"])).await, [] as [u128; 0]);
     }
 
     async fn a_pattern_of_subjects_narrows_what_is_found(store, _clock) {
@@ -118,9 +118,9 @@ on_every_store! {
             pattern: Some(pattern.parse().unwrap()),
             ..Default::default()
         };
-        assert_eq!(all(&accounts, matching("cim.events.bank.*.*.closed.*")).await, [2]);
-        assert_eq!(all(&accounts, matching(&format!("cim.events.*.*.{}.>", id(1)))).await, [1]);
-        assert_eq!(all(&accounts, matching("cim.events.sales.>")).await, [] as [u128; 0]);
+        assert_eq!(all_of(&accounts, matching("cim.events.bank.*.*.closed.*")).await, [2]);
+        assert_eq!(all_of(&accounts, matching(&format!("cim.events.*.*.{}.>", id(1)))).await, [1]);
+        assert_eq!(all_of(&accounts, matching("cim.events.sales.>")).await, [] as [u128; 0]);
     }
 
     async fn all_tags_have_to_stand_on_one_event(store, _clock) {
@@ -131,10 +131,32 @@ on_every_store! {
                 save(&accounts, 2, Deposited { cents: 1 }, &["vip"]).await;
                 save(&accounts, 3, Deposited { cents: 1 }, &[]).await;
             }
-            assert_eq!(all(&accounts, tagged(&["eu"])).await, [1, 2]);
-            assert_eq!(all(&accounts, tagged(&["eu", "vip"])).await, [1]);
-            assert_eq!(all(&accounts, tagged(&["us"])).await, [] as [u128; 0]);
+            assert_eq!(all_of(&accounts, tagged(&["eu"])).await, [1, 2]);
+            assert_eq!(all_of(&accounts, tagged(&["eu", "vip"])).await, [1]);
+            assert_eq!(all_of(&accounts, tagged(&["us"])).await, [] as [u128; 0]);
         }
+    }
+
+    async fn events_of_commands_and_decisions_are_found_by_the_tags_they_were_given(store, _clock) {
+        let accounts = Repository::<Account>::new(store.log());
+        let options = |tag| ExecuteOptions {
+            tags: Tags::new([tag]).unwrap(),
+            metadata: Metadata::from_pairs([("clerk", "anna")]).unwrap(),
+        };
+        accounts.execute_with(&ctx(), &id(1), Deposit(5), options("one")).await.unwrap();
+        let all = (accounts.participant(&id(2)), accounts.participant(&id(3)));
+        accounts
+            .execute_many_with(&ctx(), all, options("many"), |(one, other)| {
+                one.handle(Deposit(1))?;
+                other.handle(Deposit(1))
+            })
+            .await
+            .unwrap();
+        assert_eq!(all_of(&accounts, tagged(&["one"])).await, [1]);
+        assert_eq!(all_of(&accounts, tagged(&["many"])).await, [2, 3]);
+        let history = accounts.history(&ctx(), &id(3), StreamRange::all()).await.unwrap();
+        let event = history.all().await.unwrap().remove(0).recorded;
+        assert_eq!(event.metadata.get("clerk"), Some("anna"));
     }
 
     async fn deleted_aggregates_are_not_found(store, _clock) {
@@ -144,7 +166,7 @@ on_every_store! {
         }
         accounts.delete(&ctx(), &id(2), DeleteOptions::default()).await.unwrap();
         let query = AggregateQuery { page_size: 1, ..Default::default() };
-        assert_eq!(all(&accounts, query).await, [1, 3]);
+        assert_eq!(all_of(&accounts, query).await, [1, 3]);
     }
 
     async fn what_begins_to_match_while_pages_are_turned_comes_last(store, _clock) {
@@ -159,7 +181,7 @@ on_every_store! {
         save(&accounts, 1, Deposited { cents: 1 }, &["seen"]).await;
         save(&accounts, 9, Deposited { cents: 1 }, &["seen"]).await;
         save(&accounts, 4, Deposited { cents: 1 }, &["seen"]).await;
-        assert_eq!(all(&accounts, query).await, [3, 4, 9]);
+        assert_eq!(all_of(&accounts, query).await, [3, 4, 9]);
     }
 }
 
@@ -228,7 +250,7 @@ async fn compare_with_a_filter(steps: Vec<(u128, [bool; 2], bool)>, page_size: u
             page_size,
             ..tagged(&["a"])
         };
-        assert_eq!(all(&accounts, query).await, expected);
+        assert_eq!(all_of(&accounts, query).await, expected);
     }
 }
 

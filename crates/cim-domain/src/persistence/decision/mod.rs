@@ -8,7 +8,7 @@ mod participants;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use cim_store::{Append, Appended, Context, EventLogError, ExpectedVersion};
+use cim_store::{Append, Appended, Context, EventLogError, ExpectedVersion, Metadata};
 use futures_util::future::try_join_all;
 
 pub use draft::Draft;
@@ -17,7 +17,7 @@ pub use participants::Participants;
 
 use participants::List;
 
-use super::{Repository, RepositoryError};
+use super::{ExecuteOptions, Repository, RepositoryError};
 use crate::Aggregate;
 
 /// What came of a decision over several aggregates.
@@ -137,7 +137,7 @@ impl<A: Aggregate> Repository<A> {
     pub async fn execute_many<P, T, E>(
         &self,
         ctx: &Context,
-        mut participants: P,
+        participants: P,
         decide: impl Fn(P::Drafts<'_>) -> Result<T, E> + Send + Sync,
     ) -> Result<ExecutedMany<T>, RepositoryError<E>>
     where
@@ -145,6 +145,29 @@ impl<A: Aggregate> Repository<A> {
         T: Send,
         E: std::error::Error + Send + Sync + 'static,
     {
+        let nothing = ExecuteOptions::default();
+        self.execute_many_with(ctx, participants, nothing, decide)
+            .await
+    }
+
+    /// The same as [`execute_many`](Self::execute_many), with metadata and tags for all events of the
+    /// decision.
+    ///
+    /// # Errors
+    /// `InvalidTags`; as [`execute_many`](Self::execute_many).
+    pub async fn execute_many_with<P, T, E>(
+        &self,
+        ctx: &Context,
+        mut participants: P,
+        options: ExecuteOptions,
+        decide: impl Fn(P::Drafts<'_>) -> Result<T, E> + Send + Sync,
+    ) -> Result<ExecutedMany<T>, RepositoryError<E>>
+    where
+        P: Participants,
+        T: Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let metadata = options.tags.add_to(&options.metadata)?;
         self.check_members(participants.members())?;
         begin(participants.members(), ctx).await?;
         let List(members) = participants.members();
@@ -154,7 +177,7 @@ impl<A: Aggregate> Repository<A> {
         loop {
             refuse_deleted(&participants.members())?;
             let decided = decide(participants.drafts());
-            let append = commit(&participants.members(), decided.is_err())?;
+            let append = commit(&participants.members(), decided.is_err(), &metadata)?;
             let (append, commit_id) = self.writer.complete(ctx, append, None);
             let List(mut members) = participants.members();
             let may_be_behind = members.iter().any(|member| member.may_be_behind());
@@ -262,6 +285,7 @@ fn refuse_deleted<E: std::error::Error + 'static>(
 fn commit<E: std::error::Error + 'static>(
     List(members): &List<'_>,
     failed: bool,
+    metadata: &Metadata,
 ) -> Result<Append, RepositoryError<E>> {
     let mut append = Append::new();
     for member in members {
@@ -270,7 +294,7 @@ fn commit<E: std::error::Error + 'static>(
         };
         let events = match failed {
             true => Vec::new(),
-            false => member.encode(stream)?,
+            false => member.encode(stream, metadata)?,
         };
         append = match events.is_empty() {
             true => append.check(stream.clone(), member.version()),

@@ -82,7 +82,7 @@ pub(super) trait AnyParticipant: Send {
     fn tombstone(&self) -> Option<Deleted>;
     /// The version that the decision stands on.
     fn version(&self) -> Version;
-    fn encode(&self, stream: &StreamId) -> Result<Vec<NewEvent>, WriteFault>;
+    fn encode(&self, stream: &StreamId, metadata: &Metadata) -> Result<Vec<NewEvent>, WriteFault>;
     /// Sees to what follows from its events, now that they are stored.
     async fn stored(&mut self, ctx: &Context, append: &Append, appended: &Appended);
 }
@@ -190,11 +190,9 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
             .map_or(Version::NONE, |work| work.version())
     }
 
-    fn encode(&self, stream: &StreamId) -> Result<Vec<NewEvent>, WriteFault> {
+    fn encode(&self, stream: &StreamId, metadata: &Metadata) -> Result<Vec<NewEvent>, WriteFault> {
         let events = self.draft.as_ref().map_or(&[][..], |draft| &draft.events);
-        self.repository
-            .writer
-            .encode(stream, events, &Metadata::EMPTY)
+        self.repository.writer.encode(stream, events, metadata)
     }
 }
 

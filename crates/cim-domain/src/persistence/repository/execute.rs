@@ -1,10 +1,10 @@
 //! Commands: load, decide, append against the version that was decided upon, decide again.
 
-use cim_store::{Append, Appended, Context, ExpectedVersion, Metadata, Version};
+use cim_store::{Append, Appended, Context, ExpectedVersion, Version};
 
 use super::after_append::{Stored, payload_bytes};
 use super::work::Work;
-use super::{Recreation, Repository};
+use super::{ExecuteOptions, Recreation, Repository};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
 use crate::persistence::append::new_head;
@@ -61,6 +61,22 @@ impl<A: Aggregate> Repository<A> {
         id: &A::Id,
         command: A::Command,
     ) -> Result<Executed<A>, RepositoryError<A::Error>> {
+        let nothing = ExecuteOptions::default();
+        self.execute_with(ctx, id, command, nothing).await
+    }
+
+    /// The same as [`execute`](Self::execute), with metadata and tags for the events.
+    ///
+    /// # Errors
+    /// `InvalidTags`; as [`execute`](Self::execute).
+    pub async fn execute_with(
+        &self,
+        ctx: &Context,
+        id: &A::Id,
+        command: A::Command,
+        options: ExecuteOptions,
+    ) -> Result<Executed<A>, RepositoryError<A::Error>> {
+        let metadata = options.tags.add_to(&options.metadata)?;
         let now = Until::default();
         let mut work = self.begin(ctx, Self::stream(id)?).await?;
         if !work.is_kept() {
@@ -90,14 +106,9 @@ impl<A: Aggregate> Repository<A> {
                 });
             }
             let expected = ExpectedVersion::Exact(work.version());
-            let (append, commit_id) = self.writer.prepare(
-                ctx,
-                work.stream(),
-                expected,
-                &events,
-                &Metadata::EMPTY,
-                None,
-            )?;
+            let (append, commit_id) =
+                self.writer
+                    .prepare(ctx, work.stream(), expected, &events, &metadata, None)?;
             work.appends();
             let error = match self.writer.append(ctx, &append, commit_id).await {
                 Ok(appended) => {

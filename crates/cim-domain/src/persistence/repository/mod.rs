@@ -29,7 +29,7 @@ use crate::Aggregate;
 pub use copy_repair::{CopyCondition, CopyLag, CopyRepairs};
 pub use execute::Executed;
 pub use load::Loaded;
-pub use options::{DeleteOptions, LoadOptions, Recreation, SaveOptions};
+pub use options::{DeleteOptions, ExecuteOptions, LoadOptions, Recreation, SaveOptions};
 pub use query::{AggregatePage, AggregateQuery};
 pub use save::Saved;
 

@@ -35,6 +35,23 @@ pub struct SaveOptions {
     pub commit_id: Option<CommitId>,
 }
 
+/// What is said about the events of a command beside their payloads.
+///
+/// ```
+/// use cim_domain::persistence::{ExecuteOptions, Tags};
+///
+/// let options = ExecuteOptions { tags: Tags::new(["campaign:spring"])?, ..Default::default() };
+/// # let _ = options;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecuteOptions {
+    /// What is said about each of the events.
+    pub metadata: Metadata,
+    /// What each of the events can be found by, whatever its stream.
+    pub tags: Tags,
+}
+
 /// How an aggregate is loaded. By default as it is now.
 ///
 /// ```

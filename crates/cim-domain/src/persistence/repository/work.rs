@@ -403,7 +403,7 @@ impl<A: Aggregate> Work<A> {
         if self.version() == version {
             return (self.into_state(), true);
         }
-        let stream = self.replay.stream();
+        let stream = self.stream();
         let write = append.writes.iter().find(|write| write.stream == *stream);
         let decoded = write.map(|write| read_back::<A::Event>(&write.events));
         let mut state = self.into_state();
