@@ -47,6 +47,8 @@ pub enum IndexError {
 pub(super) enum Fault {
     /// What stands in the bucket is not what was written there, or not of this log.
     Damaged(&'static str),
+    /// The log is another one than it was when it was read before: restored, or replaced.
+    Replaced,
     /// What had been taken in was taken back meanwhile, because the index was begun anew.
     TakenBack,
     /// Anything else.

@@ -289,3 +289,32 @@ fn is_by_stored_at(query: &IndexQuery) -> Option<TimeRange> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cim_store::SystemClock;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn waiting_for_somebody_who_takes_in_events_ends_at_the_deadline() {
+        let store = crate::open("memory:").await.unwrap();
+        let index = EventIndex::open(&*store, IndexSettings::default())
+            .await
+            .unwrap();
+        let somebody = index.inner.taking.lock().await;
+        let ctx = Context::new().with_timeout(&SystemClock, Duration::from_millis(20));
+        for error in [
+            index.catch_up(&ctx).await.unwrap_err(),
+            index.persist(&ctx).await.unwrap_err(),
+        ] {
+            let IndexError::Log(error) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(error.fault(), Some(cim_store::Fault::Unavailable));
+        }
+        drop(somebody);
+        let ctx = Context::new();
+        index.catch_up(&ctx).await.unwrap();
+    }
+}

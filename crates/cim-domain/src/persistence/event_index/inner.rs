@@ -54,6 +54,13 @@ impl State {
             .map_or(self.manifest.begins_after, |anchor| anchor.position)
     }
 
+    /// Takes back what is not written.
+    fn take_back(&mut self) {
+        self.newest = Newest::default();
+        self.taken = self.manifest.anchor;
+        self.epoch += 1;
+    }
+
     /// Stands on another manifest from now on.
     fn adopt(&mut self, manifest: Manifest, revision: Revision) {
         let (before, now) = (self.manifest.reached(), manifest.reached());
@@ -244,6 +251,30 @@ impl Inner {
         }
     }
 
+    /// Whether the last event that was taken in stands where it stood: a log that was restored, or
+    /// replaced, while this index was open has another one there, or none. Everything before is the
+    /// same then, too.
+    pub(super) async fn check_taken(
+        &self,
+        ctx: &Context,
+        taken: Option<Anchor>,
+    ) -> Result<(), Fault> {
+        let Some(Anchor { position, cid }) = taken else {
+            return Ok(());
+        };
+        match self.log.read_at(ctx, &[position]).await {
+            Ok(events) if events.first().is_some_and(|event| event.cid == cid) => Ok(()),
+            Ok(_) => Err(Fault::Replaced),
+            Err(error) if error.fault() == Some(PortFault::NotFound) => {
+                match self.truncated_through(ctx).await? >= position {
+                    true => Ok(()),
+                    false => Err(Fault::Replaced),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Events up to here were given up.
     pub(super) async fn truncated_through(&self, ctx: &Context) -> Result<Position, IndexError> {
         if !self.log.capabilities().truncate {
@@ -266,6 +297,15 @@ impl Inner {
         match fault {
             Fault::Failed(error) => Err(error),
             Fault::TakenBack => Ok(()),
+            Fault::Replaced if *tries < MOST => {
+                *tries += 1;
+                self.state().take_back();
+                self.load(ctx).await
+            }
+            Fault::Replaced => {
+                let message = "the log has other events again and again where it was read before";
+                Err(cim_store::EventLogError::integrity(message).into())
+            }
             Fault::Damaged(reason) if *tries >= MOST => {
                 let message = "the index was built anew again and again, and is still wrong";
                 let error = cim_store::BucketError::integrity(message)

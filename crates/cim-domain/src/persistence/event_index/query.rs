@@ -157,9 +157,9 @@ impl Answer {
             inner,
         };
         // What is known is looked up while the log says what is new.
-        let (known, seen) = {
+        let (known, seen, epoch) = {
             let state = answer.inner.state();
-            (state.reached(), state.revision)
+            (state.reached(), state.revision, state.epoch)
         };
         let (fresh, page) = join(
             answer.inner.freshen(&answer.ctx),
@@ -168,6 +168,8 @@ impl Answer {
         .await;
         answer.through = fresh?;
         let first = match page {
+            // It was looked up in what was taken back meanwhile.
+            _ if answer.inner.state().epoch != epoch => Vec::new(),
             Ok(page) => answer.accept(page),
             Err(fault) => {
                 answer.recover(fault, seen, &mut 0).await?;

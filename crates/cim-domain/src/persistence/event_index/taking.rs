@@ -1,9 +1,15 @@
 //! Takes in what the log has and the index has not, and writes it into the bucket when it is much.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 
-use cim_store::{Context, Fault as PortFault, LogQuery, Position, RecordedEvent};
+use cim_store::{
+    Clock as _, Context, EventLogError, Fault as PortFault, LogQuery, Position, RecordedEvent,
+    SystemClock,
+};
 use futures_util::TryStreamExt as _;
+use futures_util::future::{Either, join, select};
+use tokio::sync::MutexGuard;
 
 use super::error::{Fault, IndexError};
 use super::inner::Inner;
@@ -24,7 +30,7 @@ impl Inner {
     /// already.
     pub(super) async fn freshen(&self, ctx: &Context) -> Result<Position, IndexError> {
         let needed = self.begun.load(Ordering::SeqCst) + 1;
-        let mut done = self.taking.lock().await;
+        let mut done = self.turn(ctx).await?;
         if done.number >= needed {
             return Ok(done.through);
         }
@@ -42,15 +48,39 @@ impl Inner {
         }
     }
 
+    /// Waits for its turn to take in events, as long as the deadline allows.
+    async fn turn(&self, ctx: &Context) -> Result<MutexGuard<'_, Done>, IndexError> {
+        let waiting = self.taking.lock();
+        let Some(left) = ctx.remaining(&SystemClock) else {
+            return Ok(waiting.await);
+        };
+        match select(pin!(waiting), SystemClock.sleep(left)).await {
+            Either::Left((done, _)) => Ok(done),
+            Either::Right(_) => {
+                let error = EventLogError::deadline_passed("taking in what is new into the index")
+                    .with_hint("somebody else is at it: allow more time, or keep the index fresh");
+                Err(error.into())
+            }
+        }
+    }
+
     async fn take(&self, ctx: &Context) -> Result<Position, Fault> {
         let mut step = 1;
+        // Where writing failed before, it has to succeed before more is kept.
+        if self.is_full() {
+            self.write_newest(ctx).await?;
+        }
         'from_where_it_is: loop {
-            let (after, epoch) = {
+            let (after, epoch, taken) = {
                 let state = self.state();
-                (state.reached(), state.epoch)
+                (state.reached(), state.epoch, state.taken)
             };
             let query = LogQuery::all().after(after);
-            let mut events = match self.log.read_log(ctx, query).await {
+            // Together they take as long as one.
+            let (events, checked) =
+                join(self.log.read_log(ctx, query), self.check_taken(ctx, taken)).await;
+            checked?;
+            let mut events = match events {
                 Err(error) if error.fault() == Some(PortFault::NotFound) => {
                     if self.truncated_through(ctx).await? > after {
                         return Err(Fault::Damaged("the log was truncated beyond the index"));
@@ -108,6 +138,15 @@ impl Inner {
         epoch: u64,
     ) -> Result<bool, IndexError> {
         let _taking = self.taking.lock().await;
+        let last = self.state().taken;
+        match self.check_taken(ctx, last).await {
+            Ok(()) => {}
+            Err(fault) => {
+                let seen = self.state().revision;
+                self.recover(ctx, fault, seen, &mut 0).await?;
+                return Ok(false);
+            }
+        }
         let mut taken = Taken::default();
         {
             let mut state = self.state();
@@ -135,7 +174,7 @@ impl Inner {
 
     /// Writes what is in memory into the bucket, for other processes and for the next start.
     pub(super) async fn persist(&self, ctx: &Context) -> Result<(), IndexError> {
-        let _taking = self.taking.lock().await;
+        let _taking = self.turn(ctx).await?;
         self.write_newest(ctx).await
     }
 

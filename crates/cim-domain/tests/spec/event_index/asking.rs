@@ -230,6 +230,6 @@ on_every_store! {
         counts.take();
         accounts.read_by_correlation(id).await.unwrap();
         let [reads, events, positions, _] = counts.take();
-        assert_eq!((reads, events, positions), (1, 0, 6));
+        assert_eq!((reads, events, positions), (1, 0, 6 + 1));
     }
 }

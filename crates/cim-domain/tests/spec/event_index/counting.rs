@@ -51,7 +51,7 @@ pub(crate) async fn counting(
 ) -> (Arc<dyn EventLog>, Arc<dyn Bucket>, Arc<Counts>) {
     let counts = Arc::new(Counts::default());
     let log = CountingLog {
-        inner: store.log(),
+        inner: Replaceable::new(store.log()),
         counts: Arc::clone(&counts),
     };
     let bucket = CountingBucket {
@@ -61,20 +61,47 @@ pub(crate) async fn counting(
     (Arc::new(log), Arc::new(bucket), counts)
 }
 
+/// Leads to a log, and later to another one, as the address of a server does that is restored.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaceable(Arc<Mutex<Arc<dyn EventLog>>>);
+
+impl Replaceable {
+    pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
+        Self(Arc::new(Mutex::new(log)))
+    }
+
+    pub(crate) fn replace(&self, log: Arc<dyn EventLog>) {
+        *self.0.lock().unwrap() = log;
+    }
+
+    pub(crate) fn log(&self) -> Arc<dyn EventLog> {
+        Arc::new(CountingLog {
+            inner: self.clone(),
+            counts: Arc::default(),
+        })
+    }
+}
+
 #[derive(Debug)]
 struct CountingLog {
-    inner: Arc<dyn EventLog>,
+    inner: Replaceable,
     counts: Arc<Counts>,
+}
+
+impl CountingLog {
+    fn inner(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.inner.0.lock().unwrap())
+    }
 }
 
 #[async_trait]
 impl EventLog for CountingLog {
     async fn append(&self, ctx: &Context, append: Append) -> Result<Appended, EventLogError> {
-        self.inner.append(ctx, append).await
+        self.inner().append(ctx, append).await
     }
 
     async fn append_in_order(&self, ctx: &Context, commits: Vec<OrderedAppend>) -> AppendedInOrder {
-        self.inner.append_in_order(ctx, commits).await
+        self.inner().append_in_order(ctx, commits).await
     }
 
     async fn read_at(
@@ -88,11 +115,11 @@ impl EventLog for CountingLog {
         }
         let count = positions.len() as u64;
         self.counts.positions.fetch_add(count, Ordering::SeqCst);
-        self.inner.read_at(ctx, positions).await
+        self.inner().read_at(ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
-        self.inner.examine(ctx, after).await
+        self.inner().examine(ctx, after).await
     }
 
     async fn read_stream(
@@ -101,13 +128,13 @@ impl EventLog for CountingLog {
         stream: &StreamId,
         range: StreamRange,
     ) -> Result<EventStream, EventLogError> {
-        self.inner.read_stream(ctx, stream, range).await
+        self.inner().read_stream(ctx, stream, range).await
     }
 
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError> {
         self.counts.reads.fetch_add(1, Ordering::SeqCst);
         let counts = Arc::clone(&self.counts);
-        let events = self.inner.read_log(ctx, query).await?;
+        let events = self.inner().read_log(ctx, query).await?;
         let count = move |_: &Result<_, _>| {
             counts.events.fetch_add(1, Ordering::SeqCst);
         };
@@ -120,11 +147,11 @@ impl EventLog for CountingLog {
         filter: EventFilter,
         after: Position,
     ) -> Result<EventStream, EventLogError> {
-        self.inner.subscribe(ctx, filter, after).await
+        self.inner().subscribe(ctx, filter, after).await
     }
 
     async fn head(&self, ctx: &Context, stream: &StreamId) -> Result<Option<Head>, EventLogError> {
-        self.inner.head(ctx, stream).await
+        self.inner().head(ctx, stream).await
     }
 
     async fn streams(
@@ -132,23 +159,23 @@ impl EventLog for CountingLog {
         ctx: &Context,
         pattern: &StreamPattern,
     ) -> Result<HeadStream, EventLogError> {
-        self.inner.streams(ctx, pattern).await
+        self.inner().streams(ctx, pattern).await
     }
 
     async fn resolve(&self, ctx: &Context, commit: CommitId) -> Result<Resolution, EventLogError> {
-        self.inner.resolve(ctx, commit).await
+        self.inner().resolve(ctx, commit).await
     }
 
     async fn stats(&self, ctx: &Context) -> Result<LogStats, EventLogError> {
-        self.inner.stats(ctx).await
+        self.inner().stats(ctx).await
     }
 
     async fn truncate(&self, ctx: &Context, truncation: Truncation) -> Result<(), EventLogError> {
-        self.inner.truncate(ctx, truncation).await
+        self.inner().truncate(ctx, truncation).await
     }
 
     fn capabilities(&self) -> LogCapabilities {
-        self.inner.capabilities()
+        self.inner().capabilities()
     }
 }
 

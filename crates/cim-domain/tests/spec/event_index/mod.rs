@@ -6,6 +6,7 @@ mod damage;
 mod following;
 mod histories;
 mod reads;
+mod restored;
 mod truncated;
 
 use std::sync::Arc;
