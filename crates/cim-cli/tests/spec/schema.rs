@@ -408,3 +408,21 @@ fn what_is_locked_is_shown_by_type_and_by_aggregate() {
     "#]]
     .assert_eq(&show(&shell.run(&["schema", "show", "closed"])));
 }
+
+#[test]
+fn a_repository_that_can_not_be_read_is_an_error_and_not_the_same_as_none() {
+    let shell = bench(LOCKED);
+    git(&shell, &["init", "--quiet"]);
+    commit(&shell);
+    assert_eq!(code(&shell.run(&["schema", "check"])), 0);
+    // As where the commit was lost, or a shallow copy ends before it.
+    let head = shell.path().join(".git/HEAD");
+    std::fs::write(&head, "0123456789012345678901234567890123456789\n").unwrap();
+    let output = shell.run(&["schema", "check"]);
+    assert_eq!(code(&output), ExitCode::Failure.number());
+    // As where it belongs to another user, which git refuses.
+    std::fs::write(shell.path().join(".git/config"), "[core\n").unwrap();
+    let output = shell.run(&["schema", "check"]);
+    assert_eq!(code(&output), ExitCode::Failure.number());
+    assert_eq!(code(&shell.run(&["schema", "check", "--no-since"])), 0);
+}

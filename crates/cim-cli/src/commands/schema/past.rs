@@ -69,7 +69,10 @@ pub(super) fn of(path: &Path, revision: Option<&str>) -> Result<Past, Failure> {
     };
     let git = Git { directory };
     let inside = match git.run(&["rev-parse".as_ref(), "--is-inside-work-tree".as_ref()]) {
-        Ok(output) => output.status.success() && output.stdout.starts_with(b"true"),
+        Ok(output) if output.status.success() => output.stdout.starts_with(b"true"),
+        // Any other reason is none to go on without the past: a repository of another owner, say.
+        Ok(output) if !is_no_repository(&output) => return Err(failed("rev-parse", &output).into()),
+        Ok(_) => false,
         // Nobody asked for git.
         Err(PastError::Start(_)) if revision.is_none() => {
             return Ok(Past::Nothing("there is no program `git`".to_owned()));
@@ -91,7 +94,13 @@ pub(super) fn of(path: &Path, revision: Option<&str>) -> Result<Past, Failure> {
     let output = git.run(&args)?;
     if !output.status.success() {
         if revision.is_none() {
-            return Ok(Past::Nothing("nothing is committed yet".to_owned()));
+            // A HEAD that names a commit which can't be read is something else than none.
+            let head = ["rev-parse", "--verify", "--quiet", HEAD].map(OsStr::new);
+            let head = git.run(&head)?;
+            return match head.status.success() {
+                true => Err(failed("rev-parse HEAD^{commit}", &output).into()),
+                false => Ok(Past::Nothing("nothing is committed yet".to_owned())),
+            };
         }
         let revision = asked.to_owned();
         return Err(PastError::NoRevision { revision }.into());
@@ -140,8 +149,16 @@ impl Git<'_> {
         if output.status.success() {
             return Ok(output);
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or("nothing").to_owned();
-        Err(PastError::Failed { call, said })
+        Err(failed(call, &output))
     }
+}
+
+fn failed(call: &'static str, output: &Output) -> PastError {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next().unwrap_or("nothing").to_owned();
+    PastError::Failed { call, said }
+}
+
+fn is_no_repository(output: &Output) -> bool {
+    String::from_utf8_lossy(&output.stderr).contains("not a git repository")
 }
