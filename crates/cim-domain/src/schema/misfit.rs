@@ -48,7 +48,8 @@ impl Misfit {
     }
 }
 
-type Labels<'a> = BTreeMap<u32, &'a Shape>;
+/// The shapes around, each with the value that it was last compared with.
+type Labels<'a> = BTreeMap<u32, (&'a Shape, *const Value)>;
 
 impl Shape {
     /// Whether a value has this shape. A key that the shape does not know is a misfit, too.
@@ -122,11 +123,21 @@ fn check<'a>(shape: &'a Shape, value: &Value, labels: &Labels<'a>) -> Result<(),
         }
         Shape::Label(number, inner) => {
             let mut labels = labels.clone();
-            labels.insert(*number, inner);
+            labels.insert(*number, (inner, value));
             check(inner, value, &labels)
         }
         Shape::Again(number) => match labels.get(number) {
-            Some(shape) => check(shape, value, labels),
+            // Without a step into the value it would go on for ever: nothing ever fits.
+            Some((_, around)) if std::ptr::eq(*around, value) => {
+                let message = "the shape goes on inside itself without an end here";
+                Err(Misfit::new(message))
+            }
+            Some((shape, _)) => {
+                let shape = *shape;
+                let mut labels = labels.clone();
+                labels.insert(*number, (shape, value));
+                check(shape, value, &labels)
+            }
             None => Err(Misfit::new(format!(
                 "the shape's label {number} is missing"
             ))),

@@ -12,6 +12,9 @@ use super::{Field, Persisted, Scalar, Shape};
 const MOST_DEPTH: usize = 128;
 /// How many elements a list of fixed length may have.
 const MOST_ELEMENTS: usize = 4096;
+/// How many parts a shape may have when its lists of fixed length are written out: lists of lists
+/// make a few bytes many, and no traced shape has as many.
+const MOST_PARTS: usize = 65_536;
 
 /// A text that is no lock file, or no shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +84,8 @@ struct Reader {
     tokens: Vec<(usize, Token)>,
     next: usize,
     last_line: usize,
+    /// The parts of the shape that is being read.
+    parts: usize,
 }
 
 impl Reader {
@@ -123,6 +128,7 @@ impl Reader {
             tokens,
             next: 0,
             last_line: line,
+            parts: 0,
         })
     }
 
@@ -245,10 +251,23 @@ impl Reader {
         }
     }
 
+    fn count_parts(&mut self, more: usize) -> Result<(), LockFileError> {
+        self.parts = self.parts.saturating_add(more);
+        match self.parts > MOST_PARTS {
+            true => Err(self.error(format!("the shape has more than {MOST_PARTS} parts"))),
+            false => Ok(()),
+        }
+    }
+
     fn shape(&mut self, depth: usize) -> Result<Shape, LockFileError> {
         if depth > MOST_DEPTH {
             return Err(self.error(format!("the shape is nested deeper than {MOST_DEPTH}")));
         }
+        if depth == 0 {
+            self.parts = 0;
+        }
+        self.count_parts(1)?;
+        let before = self.parts;
         let inner = depth + 1;
         if self.take_mark('{') {
             return self.object(inner);
@@ -264,6 +283,8 @@ impl Reader {
                 return Err(self.error(format!("a list has at most {MOST_ELEMENTS} elements")));
             }
             self.expect_mark(']')?;
+            let parts_of_one = self.parts - before;
+            self.count_parts(parts_of_one.saturating_mul(count.saturating_sub(1)))?;
             return Ok(Shape::Tuple(vec![element; count]));
         }
         if self.take_mark('(') {

@@ -248,3 +248,28 @@ fn every_sample_of_a_types_shape_is_read_by_the_type() {
         assert!(read.is_ok(), "{}\n{sample}", read.unwrap_err());
     }
 }
+
+#[test]
+fn lists_of_lists_of_fixed_length_are_no_way_to_fill_the_memory() {
+    let bomb = "[[[[[u8; 4096]; 4096]; 4096]; 4096]; 4096]";
+    let error = bomb.parse::<Shape>().unwrap_err();
+    assert!(error.to_string().contains("parts"), "{error}");
+    assert!("[[u8; 200]; 200]".parse::<Shape>().is_ok());
+}
+
+#[test]
+fn a_shape_that_goes_on_inside_itself_without_a_step_has_an_end() {
+    for text in [
+        "&1 *1",
+        "&1 option *1",
+        "&1 either { *1 }",
+        "&1 &2 either { *1 *2 }",
+    ] {
+        let shape: Shape = text.parse().unwrap();
+        let misfit = shape.check(&serde_json::json!(5)).unwrap_err();
+        assert!(!misfit.message.is_empty());
+    }
+    let shape: Shape = "&1 either { u64 [*1] }".parse().unwrap();
+    assert!(shape.check(&serde_json::json!([[5], 7])).is_ok());
+    assert!(shape.check(&serde_json::json!([["a"], 7])).is_err());
+}
