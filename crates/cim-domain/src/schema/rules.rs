@@ -23,6 +23,8 @@ pub(crate) struct EventsNow {
     /// Types whose first versions are split.
     pub(crate) split: Vec<(String, u32)>,
     pub(crate) read: Read,
+    /// Whether they are written in a format that is not JSON, of which JSON does not show the forms.
+    pub(crate) is_binary: bool,
 }
 
 /// An event type of today.
@@ -208,7 +210,17 @@ impl Known<'_> {
         shape: &Shape,
         is_last: bool,
     ) -> Option<Problem> {
-        let loss = self.loss(type_now, name, version, was, shape, is_last)?;
+        let loss = self
+            .loss(type_now, name, version, was, shape, is_last)
+            .or_else(|| {
+                let hides = self.events.is_binary && survival::differs_in_a_leaf(was, shape);
+                hides.then(|| Loss::Refused {
+                    payload: was.samples().into_iter().next().unwrap_or_default(),
+                    because: "another type is read there, and in a format that is not JSON it may \
+                              have another form"
+                        .to_owned(),
+                })
+            })?;
         let what = self.persisted(name);
         let upcast_from = type_now.upcast_from;
         Some(Problem::changed(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Field, Shape};
+use super::{Field, Scalar, Shape};
 
 /// What does not survive.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,9 +111,27 @@ impl Comparison {
                 Value::Object(before),
                 Value::Object(after),
             ) => before.iter().find_map(|(key, before)| {
-                let after = after.get(key)?;
-                self.loss(was, now, before, after, &inside(at, key))
+                let at = inside(at, key);
+                match after.get(key) {
+                    Some(after) => self.loss(was, now, before, after, &at),
+                    None => Some(Loss::Altered {
+                        at,
+                        was: before.clone(),
+                        is: Value::Null,
+                    }),
+                }
             }),
+            // Of what the earlier type took there is one example; what else it took is not known.
+            (Shape::Scalar(was, Some(_)), Shape::Scalar(now, _), _, _) if narrows(*was, *now) => {
+                Some(Loss::Refused {
+                    payload: before.clone(),
+                    because: format!(
+                        "not every {} is {}, and which ones were stored is not known",
+                        was.as_str(),
+                        now.as_str()
+                    ),
+                })
+            }
             (Shape::Enum(was), Shape::Enum(now), Value::Object(before), Value::Object(after)) => {
                 before.iter().find_map(|(name, before)| {
                     match (was.get(name), now.get(name), after.get(name)) {
@@ -161,6 +179,48 @@ impl Comparison {
             }
         })
     }
+}
+
+/// Whether a part that stayed may have another form in a format that is not JSON. Shapes are those
+/// that JSON shows; a UUID and a text are the same there, and in CBOR they are not.
+pub(crate) fn differs_in_a_leaf(was: &Shape, now: &Shape) -> bool {
+    match (core(was), core(now)) {
+        (was, now) if was.is_same_as(now) => false,
+        (Shape::Object(was), Shape::Object(now)) => was.iter().any(|(name, was)| {
+            now.get(name)
+                .is_some_and(|now| differs_in_a_leaf(&was.shape, &now.shape))
+        }),
+        (Shape::Enum(was), Shape::Enum(now)) => {
+            was.iter().any(|(name, was)| match (was, now.get(name)) {
+                (Some(was), Some(Some(now))) => differs_in_a_leaf(was, now),
+                (Some(_), Some(None)) | (None, Some(Some(_))) => true,
+                _ => false,
+            })
+        }
+        (Shape::List(was), Shape::List(now)) => differs_in_a_leaf(was, now),
+        (Shape::Map(was_key, was), Shape::Map(now_key, now)) => {
+            differs_in_a_leaf(was_key, now_key) || differs_in_a_leaf(was, now)
+        }
+        (Shape::Tuple(was), Shape::Tuple(now)) if was.len() == now.len() => was
+            .iter()
+            .zip(now)
+            .any(|(was, now)| differs_in_a_leaf(was, now)),
+        // Integers have one form, however wide their type is.
+        (Shape::Scalar(was, None), Shape::Scalar(now, None)) => {
+            was.integer_range().is_none() || now.integer_range().is_none()
+        }
+        _ => true,
+    }
+}
+
+/// Whether integers of the one kind may be none of the other.
+fn narrows(was: Scalar, now: Scalar) -> bool {
+    let (Some((least, greatest)), Some((new_least, new_greatest))) =
+        (was.integer_range(), now.integer_range())
+    else {
+        return false;
+    };
+    new_least.as_i64() > least.as_i64() || new_greatest.as_u64() < greatest.as_u64()
 }
 
 /// The shape without what JSON does not show.

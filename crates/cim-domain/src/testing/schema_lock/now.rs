@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Hinted;
 use crate::event::Encoded;
+use crate::event::codec::{Codec as _, is_json_content};
 use crate::schema::Shape;
 use crate::schema::rules::{EventsNow, SnapshotNow, TypeNow};
 use crate::schema::tracer::{self, Traced};
@@ -31,6 +32,7 @@ pub(super) fn events<E: DomainEvent>(aggregate: Option<String>, hinted: &Hinted<
         split: split
             .filter_map(|split| Some((split.name.to_owned(), split.until?)))
             .collect(),
+        is_binary: !is_json_content(E::Codec::CONTENT_TYPE),
         read: Box::new(|event_type, version, payload| {
             let payload = payload.to_string();
             let stored = Encoded::json(event_type, version, payload.as_bytes());

@@ -1,6 +1,7 @@
 //! What a lock file takes in, what it refuses, and what the user reads then.
 
 mod added;
+mod hidden;
 mod others;
 mod refused;
 
