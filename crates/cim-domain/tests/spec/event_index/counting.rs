@@ -27,7 +27,7 @@ pub(crate) struct Counts {
     pub(crate) positions: AtomicU64,
     /// Values that were looked up in the bucket.
     pub(crate) lookups: AtomicU64,
-    /// Happens before the next events are read by their positions.
+    /// Happens before the next page of an answer is read by its positions.
     pub(crate) first: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -109,7 +109,11 @@ impl EventLog for CountingLog {
         ctx: &Context,
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
-        let first = self.counts.first.lock().unwrap().take();
+        // An answer's, not the look at the last event that was taken in.
+        let first = match positions.len() {
+            0 | 1 => None,
+            _ => self.counts.first.lock().unwrap().take(),
+        };
         if let Some(first) = first {
             first.await;
         }
