@@ -79,7 +79,7 @@ impl Reader {
         &mut self,
         recorded: &RecordedEvent,
     ) -> Result<Decoded<D>, ReadFault> {
-        if is_tombstone(recorded) {
+        if is_tombstone(&recorded.event_type) {
             return Ok(Decoded::Nothing);
         }
         let source = match D::decode(recorded.into()) {

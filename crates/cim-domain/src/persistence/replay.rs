@@ -10,7 +10,7 @@ use super::checked_loads::StreamCheck;
 use super::decoding::Reader;
 use super::error::ReplayFault;
 use super::snapshot::IgnoredSnapshot;
-use super::tombstone::is_tombstone;
+use super::tombstone::{Tombstone, is_tombstone};
 use super::{Loaded, RepositoryError, UnknownEvents};
 use crate::Aggregate;
 
@@ -49,6 +49,17 @@ pub(super) struct Last {
     pub(super) is_tombstone: bool,
 }
 
+impl Last {
+    /// It as a tombstone, if it is one.
+    pub(super) fn tombstone(&self) -> Option<Tombstone> {
+        self.is_tombstone.then(|| Tombstone {
+            stream: self.head.stream.clone(),
+            version: self.head.version,
+            at: self.stored_at,
+        })
+    }
+}
+
 /// What is not known of what was remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
@@ -68,6 +79,15 @@ enum Standing {
     Older,
     /// The log has something else in its place.
     Elsewhere,
+}
+
+/// Whether what the log has after the last event that is known follows that one.
+enum Follows {
+    Yes,
+    /// It follows another one.
+    No,
+    /// There is nothing after it.
+    Nothing,
 }
 
 /// How far events are taken in; the default: to the end.
@@ -177,26 +197,15 @@ impl<A: Aggregate> Replay<A> {
         self.read_bytes
     }
 
-    /// The error that says that the aggregate was deleted, if it was.
-    pub(super) fn deleted<E: std::error::Error + 'static>(&self) -> Option<RepositoryError<E>> {
-        let (version, at) = self.tombstone()?;
-        Some(RepositoryError::Deleted {
-            stream: self.stream.clone(),
-            version,
-            at,
-        })
-    }
-
-    /// Version and time of the tombstone, if the last event is one.
-    pub(super) fn tombstone(&self) -> Option<(Version, Timestamp)> {
-        let last = self.last.as_ref().filter(|last| last.is_tombstone)?;
-        Some((last.head.version, last.stored_at))
+    /// The tombstone, if the last event is one.
+    pub(super) fn tombstone(&self) -> Option<Tombstone> {
+        self.last.as_ref()?.tombstone()
     }
 
     /// The aggregate, if there is one.
     pub(super) fn into_loaded(self) -> Result<Loaded<A>, RepositoryError<A::Error>> {
-        if let Some(deleted) = self.deleted() {
-            return Err(deleted);
+        if let Some(tombstone) = self.tombstone() {
+            return Err(tombstone.into());
         }
         let Some(Last {
             head, stored_at, ..
@@ -243,23 +252,11 @@ impl<A: Aggregate> Replay<A> {
         ctx: &Context,
         until: &Until,
     ) -> Result<Option<IgnoredSnapshot>, ReplayFault> {
-        let range = self.range(until);
-        let mut events = log.read_stream(ctx, &self.stream, range).await?;
-        let Some(first) = events.try_next().await? else {
-            return self.stands_at_the_end_of(log, ctx).await;
-        };
-        let snapshot = self.last().map(|(head, _)| head.cid);
-        if first.previous != snapshot {
-            return Ok(Some(IgnoredSnapshot::OtherHistory));
+        match self.take_what_follows(log, ctx, until).await? {
+            Follows::Yes => Ok(None),
+            Follows::No => Ok(Some(IgnoredSnapshot::OtherHistory)),
+            Follows::Nothing => self.stands_at_the_end_of(log, ctx).await,
         }
-        let mut next = Some(first);
-        while let Some(recorded) = next {
-            if !self.take_next(recorded, until)? {
-                break;
-            }
-            next = events.try_next().await?;
-        }
-        Ok(None)
     }
 
     /// As [`advance`](Self::advance), where the state so far was remembered: only if the log still
@@ -277,20 +274,33 @@ impl<A: Aggregate> Replay<A> {
             Standing::Older => {}
             Standing::Elsewhere => return Ok(false),
         }
+        let follows = self.take_what_follows(log, ctx, until).await?;
+        Ok(matches!(follows, Follows::Yes))
+    }
+
+    /// Takes in the events after the last one that is known, if they follow that one.
+    async fn take_what_follows(
+        &mut self,
+        log: &dyn EventLog,
+        ctx: &Context,
+        until: &Until,
+    ) -> Result<Follows, ReplayFault> {
         let range = self.range(until);
         let mut events = log.read_stream(ctx, &self.stream, range).await?;
-        let mut next = events.try_next().await?;
-        let known = self.last().map(|(head, _)| head.cid);
-        if next.as_ref().is_none_or(|first| first.previous != known) {
-            return Ok(false);
+        let Some(first) = events.try_next().await? else {
+            return Ok(Follows::Nothing);
+        };
+        if first.previous != self.last().map(|(head, _)| head.cid) {
+            return Ok(Follows::No);
         }
+        let mut next = Some(first);
         while let Some(recorded) = next {
             if !self.take_next(recorded, until)? {
                 break;
             }
             next = events.try_next().await?;
         }
-        Ok(true)
+        Ok(Follows::Yes)
     }
 
     /// Asks the log how what was remembered stands to it. One look at the head is enough, mostly.
@@ -391,7 +401,7 @@ impl<A: Aggregate> Replay<A> {
                 source: fault.into(),
             })?;
         self.check_is_linked(&recorded)?;
-        let is_tombstone = is_tombstone(&recorded);
+        let is_tombstone = is_tombstone(&recorded.event_type);
         if is_tombstone {
             self.state = A::default();
             self.reader.forget();

@@ -271,11 +271,7 @@ fn refuse_deleted<E: std::error::Error + 'static>(
     List(members): &List<'_>,
 ) -> Result<(), RepositoryError<E>> {
     match members.iter().find_map(|member| member.tombstone()) {
-        Some(deleted) => Err(RepositoryError::Deleted {
-            stream: deleted.stream,
-            version: deleted.version,
-            at: deleted.at,
-        }),
+        Some(tombstone) => Err(tombstone.into()),
         None => Ok(()),
     }
 }

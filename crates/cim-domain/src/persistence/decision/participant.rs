@@ -6,8 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cim_store::stream_id::StreamIdError;
 use cim_store::{
-    Append, Appended, Context, EventLog, EventLogError, Metadata, NewEvent, StreamId, Timestamp,
-    Version,
+    Append, Appended, Context, EventLog, EventLogError, Metadata, NewEvent, StreamId, Version,
 };
 
 use super::Draft;
@@ -16,6 +15,7 @@ use crate::persistence::error::{ReplayFault, WriteFault};
 use crate::persistence::replay::Until;
 use crate::persistence::repository::Work;
 use crate::persistence::repository::after_append::{Stored, payload_bytes};
+use crate::persistence::tombstone::Tombstone;
 use crate::persistence::{Recreation, Repository};
 
 /// An aggregate that takes part in a decision over several: made by
@@ -54,13 +54,6 @@ impl<A: Aggregate> Participant<A> {
     }
 }
 
-/// When a participant that was deleted went.
-pub(super) struct Deleted {
-    pub(super) stream: StreamId,
-    pub(super) version: Version,
-    pub(super) at: Timestamp,
-}
-
 /// What a decision needs of a participant, whatever its type.
 #[async_trait]
 pub(super) trait AnyParticipant: Send {
@@ -79,7 +72,7 @@ pub(super) trait AnyParticipant: Send {
     /// It is not known whether the commit was stored.
     fn forget(&mut self);
     /// The tombstone that forbids it to take part.
-    fn tombstone(&self) -> Option<Deleted>;
+    fn tombstone(&self) -> Option<Tombstone>;
     /// The version that the decision stands on.
     fn version(&self) -> Version;
     fn encode(&self, stream: &StreamId, metadata: &Metadata) -> Result<Vec<NewEvent>, WriteFault>;
@@ -173,15 +166,9 @@ impl<A: Aggregate> AnyParticipant for Participant<A> {
         }
     }
 
-    fn tombstone(&self) -> Option<Deleted> {
+    fn tombstone(&self) -> Option<Tombstone> {
         let refused = self.repository.recreation() == Recreation::Refuse;
-        let work = self.work.as_ref().filter(|_| refused)?;
-        let (version, at) = work.tombstone()?;
-        Some(Deleted {
-            stream: work.stream().clone(),
-            version,
-            at,
-        })
+        self.work.as_ref().filter(|_| refused)?.tombstone()
     }
 
     fn version(&self) -> Version {

@@ -144,9 +144,9 @@ impl<A: Aggregate> Repository<A> {
         command: A::Command,
     ) -> Result<Vec<A::Event>, RepositoryError<A::Error>> {
         if self.recreation == Recreation::Refuse
-            && let Some(deleted) = work.deleted()
+            && let Some(tombstone) = work.tombstone()
         {
-            return Err(deleted);
+            return Err(tombstone.into());
         }
         let decided = match work.state() {
             Some(state) => state.handle(command),

@@ -155,7 +155,7 @@ impl<A: Aggregate> Repository<A> {
         id: &A::Id,
     ) -> Result<bool, RepositoryError<A::Error>> {
         let last = self.last_event(ctx, &Self::stream(id)?).await?;
-        Ok(last.is_some_and(|event| !is_tombstone(&event)))
+        Ok(last.is_some_and(|event| !is_tombstone(&event.event_type)))
     }
 
     /// The events of an aggregate with everything that is known about them. An aggregate that

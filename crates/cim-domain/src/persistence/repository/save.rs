@@ -10,7 +10,7 @@ use super::work::Work;
 use super::{DeleteOptions, Recreation, Repository, SaveOptions};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
-use crate::persistence::tombstone::{is_tombstone, tombstone};
+use crate::persistence::tombstone::{Tombstone, tombstone};
 
 /// What was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,8 +120,8 @@ impl<A: Aggregate> Repository<A> {
                     .append_again(ctx, &mut work, &last, events, options.commit_id)
                     .await;
             }
-            if is_tombstone(&last) {
-                return Err(deleted(&last));
+            if let Some(tombstone) = Tombstone::of(&last) {
+                return Err(tombstone.into());
             }
             let version = options.expected_version.unwrap_or(last.version);
             let expected = ExpectedVersion::Exact(version);
@@ -157,10 +157,12 @@ impl<A: Aggregate> Repository<A> {
         let mut rounds = 0;
         loop {
             let last = self.last_event(ctx, work.stream()).await?;
-            if let Some(last) = last.as_ref().filter(|last| is_tombstone(last)) {
+            if let Some(last) = &last
+                && let Some(tombstone) = Tombstone::of(last)
+            {
                 return match self.is_stored(ctx, commit_id).await? {
                     true => self.append_again(ctx, work, last, events, commit_id).await,
-                    false => Err(deleted(last)),
+                    false => Err(tombstone.into()),
                 };
             }
             let version = last.as_ref().map_or(Version::NONE, |last| last.version);
@@ -251,13 +253,5 @@ impl<A: Aggregate> Repository<A> {
             true => Ok(()),
             false => Err(error),
         }
-    }
-}
-
-fn deleted<E: std::error::Error + 'static>(tombstone: &RecordedEvent) -> RepositoryError<E> {
-    RepositoryError::Deleted {
-        stream: tombstone.stream.clone(),
-        version: tombstone.version,
-        at: tombstone.stored_at,
     }
 }

@@ -18,7 +18,8 @@ use crate::persistence::cache::{AggregateCache, Moment, Space, Turn};
 use crate::persistence::decoding::decode_written;
 use crate::persistence::error::ReplayFault;
 use crate::persistence::replay::{Doubt, Last, Remembered, Replay, Until};
-use crate::persistence::{LoadVerification, RepositoryError, TOMBSTONE};
+use crate::persistence::tombstone::{Tombstone, is_tombstone};
+use crate::persistence::{LoadVerification, RepositoryError};
 use crate::{Aggregate, DecodeError, DomainEvent};
 
 /// The cache that a repository uses.
@@ -164,27 +165,12 @@ impl<A: Aggregate> Work<A> {
         self.replay.as_ref().map_or(0, |replay| replay.skipped())
     }
 
-    /// Version and time of the tombstone, if the last event is one. The time is right once the log
-    /// was asked.
-    pub(in crate::persistence) fn tombstone(&self) -> Option<(Version, Timestamp)> {
+    /// The tombstone, if the last event is one. Its time is right once the log was asked.
+    pub(in crate::persistence) fn tombstone(&self) -> Option<Tombstone> {
         match self.kept() {
             None => self.replay.as_ref()?.tombstone(),
-            Some(Remembered { last, .. }) => last
-                .is_tombstone
-                .then_some((last.head.version, last.stored_at)),
+            Some(kept) => kept.last.tombstone(),
         }
-    }
-
-    /// The error that says that the aggregate was deleted, if it was.
-    pub(in crate::persistence) fn deleted<E: std::error::Error + 'static>(
-        &self,
-    ) -> Option<RepositoryError<E>> {
-        let (version, at) = self.tombstone()?;
-        Some(RepositoryError::Deleted {
-            stream: self.stream().clone(),
-            version,
-            at,
-        })
     }
 
     /// The state, for somebody who changes it. Unless it is kept, it is [taken back](Self::take_back)
@@ -287,8 +273,8 @@ impl<A: Aggregate> Work<A> {
                 }),
             };
         };
-        if let Some(deleted) = self.deleted() {
-            return Err(deleted);
+        if let Some(tombstone) = self.tombstone() {
+            return Err(tombstone.into());
         }
         Ok(Loaded {
             state: (cached.copy)(&kept.state),
@@ -473,7 +459,7 @@ impl<A: Aggregate> Cached<A> {
 /// What a later read of these events will give; of a tombstone nothing.
 fn read_back<D: DomainEvent>(written: &[NewEvent]) -> Result<Vec<Option<Decoded<D>>>, DecodeError> {
     let read = written.iter().map(|event| {
-        let is_tombstone = event.event_type.as_str() == TOMBSTONE;
+        let is_tombstone = is_tombstone(&event.event_type);
         (!is_tombstone).then(|| decode_written(event)).transpose()
     });
     read.collect()
