@@ -38,6 +38,7 @@
 
 mod aggregate_repository;
 mod append;
+mod attempts;
 mod cache;
 pub mod car;
 mod checked_loads;

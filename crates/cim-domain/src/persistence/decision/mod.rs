@@ -17,6 +17,7 @@ pub use participants::Participants;
 
 use participants::List;
 
+use super::attempts::Attempts;
 use super::{ExecuteOptions, Repository, RepositoryError};
 use crate::Aggregate;
 
@@ -172,8 +173,7 @@ impl<A: Aggregate> Repository<A> {
         begin(participants.members(), ctx).await?;
         let List(members) = participants.members();
         try_join_all(members.into_iter().map(|member| member.prepare(ctx))).await?;
-        // Decisions upon what was kept too long are nobody's failed attempts.
-        let (mut attempts, mut outdated) = (1, 0);
+        let mut attempts = Attempts::first();
         loop {
             refuse_deleted(&participants.members())?;
             let decided = decide(participants.drafts());
@@ -184,7 +184,7 @@ impl<A: Aggregate> Repository<A> {
             let is_trivial = append.event_count() == 0 && append.checks.len() < 2;
             if is_trivial && !may_be_behind {
                 // One aggregate was read once: that is a moment.
-                return settled(decided, None, attempts);
+                return settled(decided, None, attempts.made());
             }
             members.iter_mut().for_each(|member| member.appends());
             let error = match self.writer.append(ctx, &append, commit_id).await {
@@ -193,7 +193,7 @@ impl<A: Aggregate> Repository<A> {
                         member.stored(ctx, &append, &appended).await;
                     }
                     let appended = (append.event_count() > 0).then_some(appended);
-                    return settled(decided, appended, attempts);
+                    return settled(decided, appended, attempts.made());
                 }
                 Err(fault) => RepositoryError::from(fault),
             };
@@ -203,14 +203,12 @@ impl<A: Aggregate> Repository<A> {
             if !error.is_conflict() {
                 return Err(error);
             }
-            if may_be_behind {
-                outdated += 1;
-            } else if !self.writer.retry.allows_another(attempts - outdated)
-                || !self.writer.pause(ctx, attempts - outdated, commit_id).await
+            if !attempts
+                .again_after_conflict(&self.writer, ctx, commit_id, may_be_behind)
+                .await
             {
                 return Err(error);
             }
-            attempts += 1;
             try_join_all(members.into_iter().map(|member| member.refresh(ctx))).await?;
         }
     }

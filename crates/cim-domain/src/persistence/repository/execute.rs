@@ -8,6 +8,7 @@ use super::{ExecuteOptions, Recreation, Repository};
 use crate::Aggregate;
 use crate::persistence::RepositoryError;
 use crate::persistence::append::new_head;
+use crate::persistence::attempts::Attempts;
 use crate::persistence::replay::Until;
 
 /// What came of a command.
@@ -82,16 +83,15 @@ impl<A: Aggregate> Repository<A> {
         if !work.is_kept() {
             work.advance(self, ctx, &now).await?;
         }
-        // Decisions upon what was kept too long are nobody's failed attempts.
-        let (mut attempts, mut outdated) = (1, 0);
+        let mut attempts = Attempts::first();
         loop {
             let decided = self.decide(&work, command.clone());
             let is_settled = !matches!(&decided, Ok(events) if !events.is_empty());
             if is_settled && work.may_be_behind() {
                 // A refusal, and a decision that nothing changes, hold for the newest state alone.
-                let is_other = work.advance(self, ctx, &now).await?;
-                attempts += u32::from(is_other);
-                outdated += u32::from(is_other);
+                if work.advance(self, ctx, &now).await? {
+                    attempts.again();
+                }
                 continue;
             }
             let events = decided?;
@@ -102,7 +102,7 @@ impl<A: Aggregate> Repository<A> {
                     state: work.into_state(),
                     events,
                     appended: None,
-                    attempts,
+                    attempts: attempts.made(),
                 });
             }
             let expected = ExpectedVersion::Exact(work.version());
@@ -114,7 +114,7 @@ impl<A: Aggregate> Repository<A> {
                 Ok(appended) => {
                     work.stored(&append, &appended, false);
                     return self
-                        .executed(ctx, work, &append, events, appended, attempts)
+                        .executed(ctx, work, &append, events, appended, attempts.made())
                         .await;
                 }
                 Err(fault) => RepositoryError::from(fault),
@@ -125,14 +125,13 @@ impl<A: Aggregate> Repository<A> {
                 }
                 return Err(error);
             }
-            if work.may_be_behind() {
-                outdated += 1;
-            } else if !self.retry().allows_another(attempts - outdated)
-                || !self.writer.pause(ctx, attempts - outdated, commit_id).await
+            let was_kept = work.may_be_behind();
+            if !attempts
+                .again_after_conflict(&self.writer, ctx, commit_id, was_kept)
+                .await
             {
                 return Err(error);
             }
-            attempts += 1;
             work.is_behind();
             work.advance(self, ctx, &now).await?;
         }

@@ -180,10 +180,6 @@ impl<A: Aggregate> Repository<A> {
         Replay::new(stream, self.verifier.stream()).with_unknown_events(self.unknown_events)
     }
 
-    fn retry(&self) -> &RetryPolicy {
-        &self.writer.retry
-    }
-
     fn stream(id: &A::Id) -> Result<StreamId, RepositoryError<A::Error>> {
         A::stream(id).map_err(|source| RepositoryError::invalid_id(&id.to_string(), source))
     }
