@@ -11,44 +11,37 @@
 
 mod chains;
 mod conversations;
+#[path = "../../../../benches/data.rs"]
+mod data;
 mod loads;
+#[path = "../../../../benches/measure.rs"]
 mod measure;
 mod options;
+#[path = "../../../../benches/program.rs"]
+mod program;
 mod report;
 mod transport;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::data::Data;
 use crate::measure::Result;
 use crate::options::{Command, Options};
 use crate::report::Report;
 
 fn main() -> ExitCode {
-    let done = match options::parse(std::env::args().skip(1)) {
+    program::exit(match options::parse(std::env::args().skip(1)) {
         Ok(Command::Help) => {
             print!("{}", options::HELP);
             Ok(())
         }
         Ok(Command::Run(options)) => run(&options),
         Err(error) => Err(error),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn run(options: &Options) -> Result<()> {
-    let bench = target_directory()?.join("bench");
+    let bench = program::directory()?;
     let data = Data::make(bench.join("history-data"))?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build()?;
@@ -69,38 +62,4 @@ fn run(options: &Options) -> Result<()> {
     std::fs::write(&json, report.json()?)?;
     println!("\nas JSON: {}", json.display());
     Ok(())
-}
-
-/// The target directory that this program was built in.
-fn target_directory() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    // target/release/deps/history-…
-    let target = program.ancestors().nth(3);
-    let target = target.ok_or("the target directory can't be found")?;
-    Ok(target.to_owned())
-}
-
-/// The directory of all stores and files of a run; removed at its end.
-struct Data(PathBuf);
-
-impl Data {
-    fn make(path: PathBuf) -> Result<Self> {
-        if path.exists() {
-            std::fs::remove_dir_all(&path)?;
-        }
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Data {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("bench: can't remove {}: {error}", self.0.display());
-        }
-    }
 }

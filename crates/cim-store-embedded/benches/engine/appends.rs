@@ -7,7 +7,8 @@ use std::time::Duration;
 use cim_store::{Context, EventLog, EventLogExt, ExpectedVersion, Store, Version};
 use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
 
-use crate::measure::{Latencies, Result, Sample, Window, median, now};
+use crate::latencies::{Latencies, Sample, Window};
+use crate::measure::{Result, median, now};
 use crate::options::Options;
 use crate::peers;
 use crate::raw;

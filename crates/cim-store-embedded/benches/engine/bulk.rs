@@ -13,8 +13,9 @@ use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
 use futures_util::StreamExt;
 
 use crate::appends::directory_bytes;
-use crate::measure::{Random, Result, Stopwatch, median};
+use crate::measure::{Result, Stopwatch, median};
 use crate::options::Options;
+use crate::random::Random;
 use crate::report::{Figure, Report, Row};
 use crate::workload::stream;
 

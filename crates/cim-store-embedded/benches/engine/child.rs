@@ -12,8 +12,9 @@ use cim_store::{Clock, Context, EventLogExt, ExpectedVersion, Store, SystemClock
 use cim_store_embedded::{EmbeddedSettings, EmbeddedStore};
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Random, Result, Stopwatch};
+use crate::measure::{Result, Stopwatch};
 use crate::options::Task;
+use crate::random::Random;
 use crate::workload::{Events, READ_STREAMS, stream};
 
 const CALLERS: usize = 64;

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::measure::{Latencies, Result, Sample, Window, now};
+use crate::latencies::{Latencies, Sample, Window};
+use crate::measure::{Result, now};
 
 /// Bytes that don't compress and are not zeros.
 fn record(bytes: usize) -> Vec<u8> {
-    let mut random = crate::measure::Random::new(7);
+    let mut random = crate::random::Random::new(7);
     (0..bytes).map(|_| random.next() as u8).collect()
 }
 

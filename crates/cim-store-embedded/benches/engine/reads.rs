@@ -13,9 +13,11 @@ use futures_util::StreamExt;
 
 use crate::appends::directory_bytes;
 use crate::child::Process;
-use crate::measure::{Latencies, Random, Result, Sample, Stopwatch, median, now};
+use crate::latencies::{Latencies, Sample};
+use crate::measure::{Result, Stopwatch, median, now};
 use crate::options::Options;
 use crate::peers;
+use crate::random::Random;
 use crate::report::{Figure, Report, Row};
 use crate::workload::{CONTEXTS, Events, Lengths, READ_STREAMS, read_events, stream};
 

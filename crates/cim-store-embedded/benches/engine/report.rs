@@ -6,8 +6,9 @@ use std::path::Path;
 use cim_store_embedded::EmbeddedSettings;
 use serde_json::{Map, Value, json};
 
+use crate::latencies::Sample;
 use crate::machine::Machine;
-use crate::measure::{Result, Sample};
+use crate::measure::Result;
 use crate::options::Options;
 use crate::peers::{AppendPeers, Peer};
 use crate::workload::PAYLOAD_BYTES;

@@ -6,8 +6,9 @@ use cim_store::Store;
 
 use crate::appends::directory_bytes;
 use crate::child::{GROWN_STREAMS, Process};
-use crate::measure::{Random, Result};
+use crate::measure::Result;
 use crate::options::Options;
+use crate::random::Random;
 use crate::reads::{heads, open, open_seconds};
 use crate::report::{Figure, Report, Row};
 use crate::workload::stream;

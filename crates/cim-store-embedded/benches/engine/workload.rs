@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use cim_store::{ContentType, EventType, NewEvent, StreamId};
 
-use crate::measure::{Random, Result};
+use crate::measure::Result;
+use crate::random::Random;
 
 /// Bytes of every payload.
 pub(crate) const PAYLOAD_BYTES: usize = 256;

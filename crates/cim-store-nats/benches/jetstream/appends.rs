@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::bare::{self, Publisher};
 use crate::cpu::CpuTime;
-use crate::measure::{Latencies, Result, Sample, Window, now};
+use crate::latencies::{Latencies, Sample, Window};
+use crate::measure::{Result, now};
 use crate::options::Options;
 use crate::report::{Compared, Report, Round, Row};
 use crate::servers::{Servers, Sides};

@@ -9,8 +9,10 @@ use tokio::task::JoinSet;
 
 use crate::bare::Getter;
 use crate::cpu::CpuTime;
-use crate::measure::{Latencies, Random, Result, Sample, Stopwatch, now};
+use crate::latencies::{Latencies, Sample};
+use crate::measure::{Result, Stopwatch, now};
 use crate::options::{Options, Section};
+use crate::random::Random;
 use crate::report::{Compared, Report, Round, Row};
 use crate::scan;
 use crate::servers::{Servers, Sides};

@@ -11,20 +11,26 @@
 
 mod appends;
 mod bare;
+#[path = "../../../../benches/cpu.rs"]
 mod cpu;
+#[path = "../../../../benches/latencies.rs"]
+mod latencies;
 mod loads;
-#[path = "../../../cim-store-embedded/benches/engine/machine.rs"]
+#[path = "../../../../benches/machine.rs"]
 mod machine;
-#[path = "../../../cim-store-embedded/benches/engine/measure.rs"]
+#[path = "../../../../benches/measure.rs"]
 mod measure;
 mod options;
+#[path = "../../../../benches/program.rs"]
+mod program;
+#[path = "../../../../benches/random.rs"]
+mod random;
 mod report;
 mod scan;
 mod servers;
 mod trips;
 mod workload;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::measure::{Result, Stopwatch};
@@ -33,32 +39,19 @@ use crate::report::Report;
 use crate::servers::Servers;
 
 fn main() -> ExitCode {
-    let done = match options::parse(std::env::args().skip(1)) {
+    program::exit(match options::parse(std::env::args().skip(1)) {
         Ok(Command::Help) => {
             print!("{}", options::HELP);
             Ok(())
         }
         Ok(Command::Run(options)) => run(&options),
         Err(error) => Err(error),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn run(options: &Options) -> Result<()> {
     let whole = Stopwatch::start();
-    let bench = target_directory()?.join("bench");
-    std::fs::create_dir_all(&bench)?;
+    let bench = program::directory()?;
     let mut machine = machine::describe(&bench);
     machine.store = concat!("cim-store-nats ", env!("CARGO_PKG_VERSION")).to_owned();
     let mut report = Report::new(machine, options);
@@ -90,14 +83,4 @@ fn run(options: &Options) -> Result<()> {
     std::fs::write(&json, report.json()?)?;
     println!("\n{}", report.closing(&json));
     Ok(())
-}
-
-/// The target directory that this program was built in.
-fn target_directory() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    // target/release/deps/jetstream-…
-    let target = program.ancestors().nth(3);
-    Ok(target
-        .ok_or("the target directory can't be found")?
-        .to_owned())
 }

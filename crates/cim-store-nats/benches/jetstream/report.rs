@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::latencies::Sample;
 use crate::machine::Machine;
-use crate::measure::{Result, Sample, median};
+use crate::measure::{Result, median};
 use crate::options::Options;
 use crate::workload::PAYLOAD_BYTES;
 

@@ -5,7 +5,8 @@ use futures_util::StreamExt;
 
 use crate::bare;
 use crate::cpu::CpuTime;
-use crate::measure::{Latencies, Result, Sample, Stopwatch};
+use crate::latencies::{Latencies, Sample};
+use crate::measure::{Result, Stopwatch};
 use crate::options::Options;
 use crate::report::{Compared, Round, Row};
 use crate::servers::Sides;

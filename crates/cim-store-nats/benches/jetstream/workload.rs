@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use cim_store::{Append, ContentType, EventType, NewEvent, StreamId, Version};
 
-use crate::measure::{Random, Result};
+use crate::measure::Result;
+use crate::random::Random;
 
 /// Bytes of every payload.
 pub(crate) const PAYLOAD_BYTES: usize = 256;

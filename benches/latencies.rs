@@ -1,32 +1,8 @@
-//! Time, latencies, medians and repeatable random numbers.
+//! How long calls took, in a window of time.
 
-use std::error::Error;
 use std::time::{Duration, Instant};
 
-use cim_store::{Clock, SystemClock};
-
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-pub(crate) fn now() -> Instant {
-    SystemClock.monotonic()
-}
-
-/// Time since a start.
-pub(crate) struct Stopwatch(Instant);
-
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self(now())
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        now().saturating_duration_since(self.0)
-    }
-
-    pub(crate) fn seconds(&self) -> f64 {
-        self.elapsed().as_secs_f64()
-    }
-}
+use crate::measure::{median, now};
 
 /// When calls are counted: after a time to warm up, until the end.
 #[derive(Clone, Copy)]
@@ -125,46 +101,6 @@ impl Sample {
             rate: of(|sample| sample.rate),
             p50: of(|sample| sample.p50),
             p99: of(|sample| sample.p99),
-        }
-    }
-}
-
-/// The middle one; of an even number the mean of the two in the middle.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.len() % 2, values.get(middle)) {
-        (_, None) => f64::NAN,
-        (0, Some(upper)) => (values[middle - 1] + upper) / 2.0,
-        (_, Some(value)) => *value,
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers in every run.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
         }
     }
 }
