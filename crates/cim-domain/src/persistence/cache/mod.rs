@@ -103,6 +103,10 @@ const ENTRY_BYTES: u64 = 512;
 /// # What it does not see
 /// Who may read an aggregate is decided by the log, when it is asked. A command on a kept aggregate
 /// asks it only to append; so the state that `execute` returns goes to whoever may append.
+///
+/// A log that was put back from a backup while this program ran, and that stands at exactly the
+/// version that is kept with other events before it, is noticed by the next load, and not by a
+/// command before that. [`clear`](Self::clear) the cache after putting a log back, or restart.
 #[derive(Clone)]
 pub struct AggregateCache {
     shared: Arc<Shared>,
