@@ -294,6 +294,24 @@ impl<E: std::error::Error + 'static> RepositoryError<E> {
     }
 
     /// Whether the aggregate never existed.
+    ///
+    /// ```
+    /// use cim_domain::{RepositoryError, store::StreamId};
+    ///
+    /// /// What a web service answers.
+    /// fn status(error: &RepositoryError) -> u16 {
+    ///     match error {
+    ///         error if error.is_not_found() => 404,
+    ///         error if error.is_deleted() => 410,
+    ///         error if error.is_conflict() => 409,
+    ///         _ => 500,
+    ///     }
+    /// }
+    ///
+    /// let stream = StreamId::new("bank", "account", "anna")?;
+    /// assert_eq!(status(&RepositoryError::NotFound { stream }), 404);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }

@@ -43,6 +43,21 @@ impl fmt::Display for Rewrite {
 impl LockFile {
     /// What was locked in `before` and is not locked any more, or is another shape. Entries,
     /// versions and shapes that were added are no rewrites.
+    ///
+    /// ```
+    /// use cim_domain::schema::LockFile;
+    ///
+    /// let before = LockFile::parse("cim-schemas 1\nevent deposited version 1 { cents: u64 }\n")?;
+    /// let grown = LockFile::parse(
+    ///     "cim-schemas 1\nevent deposited version 1 { cents: u64 } version 2 { amount: u64 }\n",
+    /// )?;
+    /// assert!(grown.rewrites_since(&before).is_empty());
+    ///
+    /// let edited = LockFile::parse("cim-schemas 1\nevent deposited version 1 { cents: text }\n")?;
+    /// let rewrites = edited.rewrites_since(&before);
+    /// assert_eq!((rewrites[0].what.to_string().as_str(), rewrites[0].version), ("event deposited", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rewrites_since(&self, before: &Self) -> Vec<Rewrite> {
         let mut rewrites = Vec::new();
         for (what, versions) in before.entries() {

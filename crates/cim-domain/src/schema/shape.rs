@@ -154,6 +154,17 @@ impl Shape {
 
     /// Whether both are the same shape. Examples are for people: which one stands there does not
     /// count, only whether one does.
+    ///
+    /// ```
+    /// use cim_domain::schema::Shape;
+    ///
+    /// let known: Shape = r#"{ id: text = "ticket/7" }"#.parse()?;
+    /// let other_example: Shape = r#"{ id: text = "ticket/8" }"#.parse()?;
+    /// let any_text: Shape = "{ id: text }".parse()?;
+    /// assert!(known.is_same_as(&other_example) && known != other_example);
+    /// assert!(!known.is_same_as(&any_text));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.without_examples() == other.without_examples()
     }

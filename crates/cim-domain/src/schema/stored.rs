@@ -31,6 +31,7 @@ use crate::persistence::TOMBSTONE;
 ///     found.add(&event);
 /// }
 /// let found = found.versions();
+/// assert!(!found[0].fits());
 /// let misfit = found[0].first_misfit.as_ref().unwrap();
 /// assert_eq!(misfit.message, r#"at `cents`: "700" is not u64"#);
 /// assert_eq!((misfit.stream.as_str(), misfit.version.get()), ("bank.account.7", 1));

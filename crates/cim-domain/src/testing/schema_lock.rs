@@ -204,6 +204,47 @@ impl SchemaLock {
     }
 
     /// A sample of a state, as [`sample`](Self::sample) is one of an event.
+    ///
+    /// ```
+    /// use cim_domain::testing::SchemaLock;
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, DomainEvent)]
+    /// # enum AccountEvent { Deposited { cents: u64 } }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// #[serde(untagged)] // serde hides what such an enum looks like
+    /// enum Limit {
+    ///     Cents(u64),
+    ///     Named { rule: String },
+    /// }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Account { balance: u64, limit: Limit }
+    /// # impl Default for Account { fn default() -> Self { Self { balance: 0, limit: Limit::Cents(0) } } }
+    /// # impl Aggregate for Account {
+    /// #     const CONTEXT: &'static str = "bank";
+    /// #     const TYPE: &'static str = "account";
+    /// #     type Id = String;
+    /// #     type Event = AccountEvent;
+    /// #     type Command = ();
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, AccountEvent::Deposited { cents }: &AccountEvent) { self.balance += cents; }
+    /// #     fn handle(&self, (): ()) -> Result<Vec<AccountEvent>, Self::Error> { Ok(vec![]) }
+    /// # }
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("cim-schemas.lock");
+    /// # std::fs::write(&path, "cim-schemas 1
+    /// # snapshot bank.account version 1 { balance: u64 limit: sampled either { integer { rule: text } } }
+    /// # ")?;
+    /// SchemaLock::at(path)
+    ///     .snapshot::<Account>()
+    ///     .snapshot_sample(Account { balance: 0, limit: Limit::Cents(500) })
+    ///     .snapshot_sample(Account { balance: 0, limit: Limit::Named { rule: "students".into() } })
+    ///     .check();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn snapshot_sample<A: Aggregate + Serialize>(mut self, state: A) -> Self {
         match serde_json::to_value(&state) {
             Ok(value) => self

@@ -79,6 +79,9 @@ const ENTRY_BYTES: u64 = 512;
 /// counters.execute(&ctx, &id, 3).await?; // only appends
 /// let stats = cache.stats();
 /// assert_eq!((stats.hits, stats.misses, stats.entries), (1, 1, 1));
+///
+/// cache.clear(); // memory is short: the next call reads again
+/// assert_eq!(counters.cache().map(|cache| cache.stats().entries), Some(0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -154,6 +154,56 @@ impl<A: Aggregate> Repository<A> {
     /// The same as [`execute_many`](Self::execute_many), with metadata and tags for all events of the
     /// decision.
     ///
+    /// ```
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # enum AccountEvent { Deposited { cents: u64 }, Credited { cents: u64 } }
+    /// # use AccountEvent::{Credited, Deposited};
+    /// # #[derive(Default)] struct Account { balance: u64 }
+    /// # impl Aggregate for Account {
+    /// #     const CONTEXT: &'static str = "docs";
+    /// #     const TYPE: &'static str = "account";
+    /// #     type Id = String;
+    /// #     type Event = AccountEvent;
+    /// #     type Command = u64;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, event: &AccountEvent) { let (Deposited { cents } | Credited { cents }) = event; self.balance += cents; }
+    /// #     fn handle(&self, cents: u64) -> Result<Vec<AccountEvent>, Self::Error> { Ok(vec![Deposited { cents }]) }
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::{Repository, open, store::{Context, StreamRange}};
+    /// use cim_domain::persistence::{ExecuteOptions, Tags};
+    ///
+    /// let accounts = Repository::<Account>::new(open("memory:").await?.log());
+    /// let ctx = Context::new();
+    /// for owner in ["anna", "bert"] {
+    ///     accounts.execute(&ctx, &owner.to_owned(), 10_000).await?;
+    /// }
+    ///
+    /// // Interest for all of them or for none. Participants of one type can be a `Vec`.
+    /// let owners = ["anna", "bert"].map(|owner| accounts.participant(&owner.to_owned()));
+    /// let options = ExecuteOptions { tags: Tags::new(["interest:2026"])?, ..Default::default() };
+    /// let paid = accounts
+    ///     .execute_many_with(&ctx, Vec::from(owners), options, |drafts| {
+    ///         let mut paid = 0;
+    ///         for account in drafts {
+    ///             let cents = account.state().balance / 100;
+    ///             account.record(Credited { cents }); // an event that no command leads to
+    ///             paid += cents;
+    ///         }
+    ///         Ok::<_, std::convert::Infallible>(paid)
+    ///     })
+    ///     .await?;
+    /// assert_eq!(paid.value, 200);
+    ///
+    /// let bert = accounts.history(&ctx, &"bert".to_owned(), StreamRange::all()).await?.all().await?;
+    /// assert!(Tags::of(&bert[1].recorded).contains("interest:2026"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `InvalidTags`; as [`execute_many`](Self::execute_many).
     pub async fn execute_many_with<P, T, E>(

@@ -21,6 +21,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// [`stop`](Self::stop) writes what is in memory into the bucket, so that whoever opens the index next
 /// need not read it from the log. Dropping it only ends the task.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+///
+/// let store = cim_domain::open("memory:").await?;
+/// let index = EventIndex::open(&*store, IndexSettings::default()).await?;
+/// let follower = index.follow();
+/// assert!(!follower.has_ended()); // for a health check
+/// follower.stop().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Follower {
     stop: oneshot::Sender<()>,

@@ -102,6 +102,23 @@ impl EventIndex {
     /// Opens an index over a log in a bucket, which must be used for nothing else and keep its values
     /// for ever. The name in the settings is not looked at.
     ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+    /// use cim_domain::store::{BucketName, BucketSettings, Context, Position};
+    ///
+    /// // The log of one store, the index in another: beside a log that may only be read, say.
+    /// let logs = cim_domain::open("memory:").await?;
+    /// let own = cim_domain::open("memory:").await?;
+    /// let name = BucketName::new("index-of-sales")?;
+    /// let bucket = own.bucket(&Context::new(), &name, BucketSettings::default()).await?;
+    /// let index = EventIndex::over(logs.log(), bucket, IndexSettings::default()).await?;
+    /// assert_eq!(index.status().position, Position::NONE);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn over(
@@ -227,6 +244,29 @@ impl EventIndex {
 
     /// Takes in everything that was acknowledged before, and writes it into the bucket, so that
     /// whoever opens the index next has to read nothing of it from the log.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+    /// use cim_domain::store::{Context, EventLogExt as _, ExpectedVersion, NewEvent, Position, StreamId};
+    ///
+    /// let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// let index = EventIndex::open(&*store, IndexSettings::default()).await?;
+    /// let order = StreamId::new("sales", "order", "7")?;
+    /// let placed = NewEvent::json("order_placed", &())?;
+    /// store.log().append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed]).await?;
+    /// assert_eq!(index.lag(&ctx).await?, 1);
+    ///
+    /// index.catch_up(&ctx).await?; // taken in, and in memory
+    /// assert_eq!(index.lag(&ctx).await?, 0);
+    /// assert_eq!(index.status().written, Position::NONE);
+    ///
+    /// index.persist(&ctx).await?; // and in the bucket
+    /// assert_eq!(index.status().written, Position::new(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// `Log`, `Bucket`.

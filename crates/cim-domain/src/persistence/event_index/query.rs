@@ -23,11 +23,16 @@ pub type IndexedEvents = BoxStream<'static, Result<RecordedEvent, IndexError>>;
 /// Which events are asked for.
 ///
 /// ```
+/// use cim_domain::persistence::Tags;
 /// use cim_domain::persistence::event_index::IndexQuery;
-/// use cim_domain::store::{EventFilter, Position};
+/// use cim_domain::store::{CorrelationId, EventFilter, Position};
 ///
 /// let orders = EventFilter::all().matching("cim.events.sales.order.>".parse()?);
-/// let query = IndexQuery::tag("urgent")?.matching(orders).after(Position::new(70)).limit(20);
+/// let urgent = IndexQuery::tag("urgent")?.matching(orders).after(Position::new(70)).limit(20);
+///
+/// let conversation = CorrelationId::from_uuid(uuid::Uuid::from_u128(7));
+/// let urgent_there = IndexQuery::correlation(conversation).tagged(Tags::new(["urgent"])?);
+/// assert_ne!(urgent, urgent_there);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

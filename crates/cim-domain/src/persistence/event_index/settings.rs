@@ -10,6 +10,28 @@ use super::error::IndexError;
 /// Together they bound the memory that an index takes, whatever the number of events: about
 /// `newest_entries` times 64 bytes (times 512 while a long log is taken in), `cache_bytes`, and while
 /// it is written or merged a few blocks.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+///
+/// // For a small machine: about 256 KiB of newest entries, and 1 MiB of blocks.
+/// let settings = IndexSettings::default()
+///     .in_bucket("sales-index")
+///     .with_newest_entries(4_096)
+///     .with_block_bytes(4 << 10)
+///     .with_cache_bytes(1 << 20)
+///     .with_page_events(32);
+/// let store = cim_domain::open("memory:").await?;
+/// let index = EventIndex::open(&*store, settings.clone()).await?;
+/// assert_eq!(index.status().cached_bytes, 0);
+///
+/// let refused = EventIndex::open(&*store, settings.with_page_events(0)).await.unwrap_err();
+/// assert_eq!(refused.to_string(), "page_events can't be 0: it is 1 to 1000");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IndexSettings {

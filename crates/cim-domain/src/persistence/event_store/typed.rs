@@ -149,6 +149,30 @@ impl<E: DomainEvent> TypedEventStore<E> {
     /// at every event. The index has the events of all aggregates; those of other contexts and types
     /// are read and left out, because they are events of other types in Rust, too.
     /// [`EventIndex::read_by_correlation`] gives the whole conversation.
+    ///
+    /// ```
+    /// # use cim_domain::DomainEvent;
+    /// # #[derive(Debug, serde::Serialize, serde::Deserialize, DomainEvent)]
+    /// # struct Restarted;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+    /// use cim_domain::persistence::{EventStore, TypedEventStore};
+    /// use cim_domain::store::Context;
+    /// use uuid::Uuid;
+    ///
+    /// let store = cim_domain::open("memory:").await?;
+    /// let index = EventIndex::open(&*store, IndexSettings::default()).await?;
+    /// let machines = TypedEventStore::<Restarted>::new(store.log(), "infrastructure", "compute")?
+    ///     .with_index(index);
+    ///
+    /// let conversation = Uuid::from_u128(99);
+    /// let ctx = Context::new().with_correlation_id(conversation.into());
+    /// machines.under(ctx).append(Uuid::from_u128(7), vec![Restarted], None).await?;
+    /// assert_eq!(machines.read_by_correlation(conversation).await?.len(), 1); // no scan
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_index(mut self, index: EventIndex) -> Self {
         self.index = Some(index);
@@ -179,6 +203,34 @@ impl<E: DomainEvent> TypedEventStore<E> {
     }
 
     /// Reads events of an aggregate, and tells what was passed over because its type is unknown.
+    ///
+    /// ```
+    /// # use cim_domain::DomainEvent;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)] enum NewerEvent { Restarted, Moved }
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)] enum OlderEvent { Restarted }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::{EventStore, TypedEventStore, UnknownEvents};
+    /// use cim_domain::store::StreamRange;
+    /// use uuid::Uuid;
+    ///
+    /// let (log, id) = (cim_domain::open("memory:").await?.log(), Uuid::from_u128(7));
+    /// let newer = TypedEventStore::new(log.clone(), "infrastructure", "compute")?;
+    /// newer.append(id, vec![NewerEvent::Restarted, NewerEvent::Moved], None).await?;
+    ///
+    /// // A program of last year, that has to go on with what it knows.
+    /// let older = TypedEventStore::<OlderEvent>::new(log, newer.context(), newer.aggregate_type())?
+    ///     .with_unknown_events(UnknownEvents::KeepRaw);
+    /// assert_eq!((newer.unknown_events(), older.unknown_events()), (UnknownEvents::Fail, UnknownEvents::KeepRaw));
+    /// let read = older.read(id, StreamRange::all()).await?;
+    /// assert_eq!(read.events[0].event, OlderEvent::Restarted);
+    /// assert_eq!(read.events[0].metadata.aggregate_uuid(), Some(id));
+    /// assert_eq!(read.events[0].metadata.aggregate_id(), id.to_string());
+    /// assert_eq!((read.skipped, read.unknown[0].event_type.as_str()), (1, "moved"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// `Decode`, `Integrity`, `Store`.

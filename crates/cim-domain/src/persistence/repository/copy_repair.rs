@@ -126,6 +126,46 @@ impl<A: Aggregate> Repository<A> {
     /// Compares the copy of an aggregate's state with its events, all of which are read, and puts it
     /// right.
     ///
+    /// ```
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # enum CounterEvent { Increased { by: u64 } }
+    /// # #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    /// # struct Counter(u64);
+    /// # impl Aggregate for Counter {
+    /// #     const CONTEXT: &'static str = "docs";
+    /// #     const TYPE: &'static str = "counter";
+    /// #     type Id = String;
+    /// #     type Event = CounterEvent;
+    /// #     type Command = u64;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, event: &CounterEvent) { let CounterEvent::Increased { by } = event; self.0 += by; }
+    /// #     fn handle(&self, by: u64) -> Result<Vec<CounterEvent>, Self::Error> { Ok(vec![CounterEvent::Increased { by }]) }
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::{Repository, open, store::{Context, StreamId}};
+    /// use cim_domain::persistence::CopyCondition;
+    /// use cim_domain::persistence::state_copies::{StateCopies, StateCopySettings};
+    ///
+    /// let store = open("memory:").await?;
+    /// let copies = StateCopies::open(&*store, StateCopySettings::default()).await?;
+    /// let counters = Repository::<Counter>::new(store.log());
+    ///
+    /// // Events that were there before the copies, or that somebody else appended.
+    /// let (ctx, id) = (Context::new(), "visits".to_owned());
+    /// counters.execute(&ctx, &id, 2).await?;
+    ///
+    /// let counters = counters.with_state_copies(copies);
+    /// assert_eq!(counters.state_copy_lag(&ctx, &id).await?.events(), 1);
+    /// assert_eq!(counters.repair_state_copy(&ctx, &id).await?, CopyCondition::Missing);
+    /// assert_eq!(counters.state_copy_lag(&ctx, &id).await?.events(), 0);
+    /// assert_eq!(counters.repair_state_copy(&ctx, &id).await?, CopyCondition::Sound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `NoStateCopies` where the repository writes none; `StateCopy` where the copy could not be
     /// read or written; `InvalidId`, `Decode`, `Integrity`, `Store`.

@@ -155,6 +155,55 @@ impl<A: Aggregate> Repository<A> {
 
     /// With what becomes of events whose types are unknown; by default loads and commands
     /// [fail](UnknownEvents::Fail), because a state that misses events may decide wrongly.
+    ///
+    /// ```
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)] enum NewerEvent { Opened, Shared }
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)] enum OlderEvent { Opened }
+    /// # #[derive(Default)] struct Newer;
+    /// # #[derive(Default)] struct Older;
+    /// # macro_rules! document { ($name:ident $event:ident) => {
+    /// #     impl Aggregate for $name {
+    /// #         const CONTEXT: &'static str = "docs";
+    /// #         const TYPE: &'static str = "document";
+    /// #         type Id = String;
+    /// #         type Event = $event;
+    /// #         type Command = ();
+    /// #         type Error = std::convert::Infallible;
+    /// #         fn apply(&mut self, _: &$event) {}
+    /// #         fn handle(&self, (): ()) -> Result<Vec<$event>, Self::Error> { Ok(vec![]) }
+    /// #     }
+    /// # } }
+    /// # document!(Newer NewerEvent);
+    /// # document!(Older OlderEvent);
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::{Repository, SaveOptions, open, store::{Context, StreamRange}};
+    /// use cim_domain::persistence::UnknownEvents;
+    ///
+    /// let log = open("memory:").await?.log();
+    /// let (ctx, id) = (Context::new(), "7".to_owned());
+    /// let newer = Repository::<Newer>::new(log.clone());
+    /// newer.save(&ctx, &id, vec![NewerEvent::Opened, NewerEvent::Shared], SaveOptions::default()).await?;
+    ///
+    /// // The program of last year does not know what `shared` means.
+    /// let older = Repository::<Older>::new(log);
+    /// assert_eq!(older.unknown_events(), UnknownEvents::Fail);
+    /// assert!(older.load(&ctx, &id).await.is_err());
+    ///
+    /// let older = older.with_unknown_events(UnknownEvents::KeepRaw);
+    /// let loaded = older.load(&ctx, &id).await?;
+    /// assert_eq!((loaded.skipped, loaded.unknown[0].event_type.as_str()), (1, "shared"));
+    ///
+    /// let mut history = older.history(&ctx, &id, StreamRange::all()).await?;
+    /// while let Some(known) = history.next().await {
+    ///     assert_eq!(known?.event, OlderEvent::Opened);
+    /// }
+    /// assert_eq!((history.skipped(), history.unknown().len()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_unknown_events(mut self, policy: UnknownEvents) -> Self {
         self.unknown_events = policy;

@@ -181,6 +181,47 @@ impl<A: Aggregate> Repository<A> {
 
     /// With an index over the log, which knows where tags are: [`query`](Self::query) then looks
     /// them up.
+    ///
+    /// ```
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # enum CounterEvent { Increased { by: u64 } }
+    /// # #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    /// # struct Counter(u64);
+    /// # impl Aggregate for Counter {
+    /// #     const CONTEXT: &'static str = "docs";
+    /// #     const TYPE: &'static str = "counter";
+    /// #     type Id = String;
+    /// #     type Event = CounterEvent;
+    /// #     type Command = u64;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, event: &CounterEvent) { let CounterEvent::Increased { by } = event; self.0 += by; }
+    /// #     fn handle(&self, by: u64) -> Result<Vec<CounterEvent>, Self::Error> { Ok(vec![CounterEvent::Increased { by }]) }
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::{Repository, open, store::Context};
+    /// use cim_domain::persistence::event_index::{EventIndex, IndexSettings};
+    /// use cim_domain::persistence::{AggregateQuery, ExecuteOptions, Tags};
+    ///
+    /// let store = open("memory:").await?;
+    /// let index = EventIndex::open(&*store, IndexSettings::default()).await?;
+    /// let counters = Repository::<Counter>::new(store.log()).with_index(index);
+    ///
+    /// let (ctx, visits) = (Context::new(), "visits".to_owned());
+    /// let tags = Tags::new(["site:eu"])?;
+    /// let options = ExecuteOptions { tags: tags.clone(), ..Default::default() };
+    /// counters.execute_with(&ctx, &visits, 2, options).await?;
+    /// counters.execute(&ctx, &"errors".to_owned(), 1).await?;
+    ///
+    /// // Reads the one event that has the tag, however many others there are.
+    /// let european = counters.query(&ctx, &AggregateQuery { tags, ..Default::default() }).await?;
+    /// assert_eq!(european.items.len(), 1);
+    /// assert_eq!(european.items[0].state, Counter(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_index(mut self, index: EventIndex) -> Self {
         self.index = Some(index);

@@ -91,6 +91,42 @@ impl<A: Aggregate> Repository<A> {
 
     /// Takes a snapshot of an aggregate as it is now, and waits until it is written.
     ///
+    /// ```
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # enum CounterEvent { Increased { by: u64 } }
+    /// # #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    /// # struct Counter(u64);
+    /// # impl Aggregate for Counter {
+    /// #     const CONTEXT: &'static str = "docs";
+    /// #     const TYPE: &'static str = "counter";
+    /// #     type Id = String;
+    /// #     type Event = CounterEvent;
+    /// #     type Command = u64;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, event: &CounterEvent) { let CounterEvent::Increased { by } = event; self.0 += by; }
+    /// #     fn handle(&self, by: u64) -> Result<Vec<CounterEvent>, Self::Error> { Ok(vec![CounterEvent::Increased { by }]) }
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::snapshot::{SnapshotPolicy, SnapshotSettings, SnapshotStore, Written};
+    /// use cim_domain::{Repository, store::Context};
+    ///
+    /// let store = cim_domain::open("memory:").await?;
+    /// let snapshots = SnapshotStore::open(&*store, SnapshotSettings::default()).await?;
+    /// let counters = Repository::<Counter>::new(store.log())
+    ///     .with_snapshots(snapshots, SnapshotPolicy::OnDemand);
+    ///
+    /// let (ctx, id) = (Context::new(), "visits".to_owned());
+    /// counters.execute(&ctx, &id, 3).await?;
+    /// let written = counters.take_snapshot(&ctx, &id).await?; // after an import of many events, say
+    /// assert!(matches!(written, Written::Stored(_)));
+    /// assert_eq!(counters.take_snapshot(&ctx, &id).await?, Written::Superseded); // there is one
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `NoSnapshots` where the repository has none, or its policy is
     /// [`Never`](SnapshotPolicy::Never); `Snapshot` where it could not be written; as

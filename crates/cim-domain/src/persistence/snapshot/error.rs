@@ -64,6 +64,23 @@ pub enum SnapshotError {
 
 impl SnapshotError {
     /// Whether trying again later may succeed.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::snapshot::{SnapshotError, SnapshotSettings, SnapshotStore};
+    /// use cim_domain::store::BucketError;
+    ///
+    /// let store = cim_domain::open("memory:").await?;
+    /// let settings = SnapshotSettings { bucket: "no name", ..SnapshotSettings::default() };
+    /// let error = SnapshotStore::open(&*store, settings).await.unwrap_err();
+    /// assert!(!error.is_temporary()); // it never will be one
+    ///
+    /// let error = SnapshotError::from(BucketError::unavailable("there is no connection"));
+    /// assert!(error.is_temporary());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unknown { .. } => true,

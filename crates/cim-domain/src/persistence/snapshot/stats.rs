@@ -58,6 +58,36 @@ impl fmt::Display for IgnoredSnapshot {
 
 /// What became of snapshots since the [`SnapshotStore`](super::SnapshotStore) was opened; clones
 /// count together.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_domain::persistence::snapshot::*;
+/// # use cim_domain::store::*;
+///
+/// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+/// # let (log, anna) = (store.log(), StreamId::new("bank", "account", "anna")?);
+/// # log.append_to(&ctx, &anna, ExpectedVersion::NEW, vec![NewEvent::json("deposited", &500)?]).await?;
+/// # let head = log.head(&ctx, &anna).await?.ok_or("it has an event")?;
+/// # let stored_at = log.read_all(&ctx, &anna).await?.remove(0).stored_at;
+/// let snapshots = SnapshotStore::open(&*store, SnapshotSettings::default()).await?;
+/// let old = NewSnapshot::new(&500_u64, head, stored_at);
+/// snapshots.write(&ctx, &old).await?;
+///
+/// // A program whose states have another shape by now.
+/// let today = SnapshotQuery { schema_version: 2, ..SnapshotQuery::default() };
+/// let newest = snapshots.newest::<u64>(&ctx, &anna, today).await?;
+/// assert_eq!(newest, Newest::Ignored(IgnoredSnapshot::OtherSchema));
+///
+/// let stats = snapshots.stats();
+/// assert_eq!((stats.written, stats.ignored_in_all()), (1, 1));
+/// assert_eq!(stats.ignored(IgnoredSnapshot::Damaged), 0); // one that is worth an alarm
+/// for (reason, count) in stats.ignored_by_reason().filter(|(_, count)| *count > 0) {
+///     assert_eq!(format!("{count}: {reason}"), "1: it was taken with another snapshot version");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotStats {

@@ -131,6 +131,35 @@ pub struct Snapshot<S = Bytes> {
 }
 
 /// A snapshot that is yet to be written.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_domain::persistence::snapshot::*;
+/// # use cim_domain::store::*;
+///
+/// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+/// # let (log, anna) = (store.log(), StreamId::new("bank", "account", "anna")?);
+/// # log.append_to(&ctx, &anna, ExpectedVersion::NEW, vec![NewEvent::json("deposited", &500)?]).await?;
+/// # let head = log.head(&ctx, &anna).await?.ok_or("it has an event")?;
+/// # let stored_at = log.read_all(&ctx, &anna).await?.remove(0).stored_at;
+/// let snapshots = SnapshotStore::open(&*store, SnapshotSettings::default()).await?;
+/// let new = NewSnapshot::new(&500_u64, head.clone(), stored_at)
+///     .with_schema_version(2)
+///     .with_events(vec![("deposited".to_owned(), 1)]);
+/// let Written::Stored(revision) = snapshots.write(&ctx, &new).await? else { panic!("there was none") };
+///
+/// let reads_none = SnapshotQuery { schema_version: 2, reads: Some(|_, _| false), ..Default::default() };
+/// let newest = snapshots.newest::<u64>(&ctx, &anna, reads_none).await?;
+/// assert_eq!(newest, Newest::Ignored(IgnoredSnapshot::UnknownEvents));
+///
+/// // One of the same version stays, unless it was found not to stand on the log.
+/// let another = NewSnapshot::new(&501_u64, head, stored_at).with_schema_version(2);
+/// assert_eq!(snapshots.write(&ctx, &another).await?, Written::Superseded);
+/// assert_ne!(snapshots.write(&ctx, &another.in_place_of(revision)).await?, Written::Superseded);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewSnapshot<'a, S: ?Sized> {
@@ -461,6 +490,31 @@ impl SnapshotStore {
 
     /// Takes away the snapshots of aggregates whose stream matches, where what is asked for is true
     /// of the newest. One that is written meanwhile stays.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::snapshot::*;
+    /// use cim_domain::store::StreamPattern;
+    /// # use cim_domain::store::*;
+    ///
+    /// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// # let (log, anna) = (store.log(), StreamId::new("bank", "account", "anna")?);
+    /// # log.append_to(&ctx, &anna, ExpectedVersion::NEW, vec![NewEvent::json("deposited", &500)?]).await?;
+    /// # let head = log.head(&ctx, &anna).await?.ok_or("it has an event")?;
+    /// # let stored_at = log.read_all(&ctx, &anna).await?.remove(0).stored_at;
+    /// let snapshots = SnapshotStore::open(&*store, SnapshotSettings::default()).await?;
+    /// snapshots.write(&ctx, &NewSnapshot::new(&500_u64, head, stored_at)).await?;
+    ///
+    /// // After an update, when no program of the old version runs any more.
+    /// let accounts: StreamPattern = "bank.account.*".parse()?;
+    /// let outdated = Prune { schema_below: Some(2), unusable: true, ..Prune::default() };
+    /// let pruned = snapshots.prune(&ctx, &accounts, outdated).await?;
+    /// assert_eq!((pruned.seen, pruned.removed), (1, 1));
+    /// assert!(snapshots.history(&ctx, &anna).await?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// `Unknown`, `Store`.

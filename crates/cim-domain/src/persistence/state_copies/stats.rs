@@ -24,6 +24,19 @@ pub struct StateCopyStats {
 impl StateCopyStats {
     /// How many were not written though nothing newer was: each of them lags until its aggregate's
     /// next event, or a repair.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use cim_domain::persistence::state_copies::{StateCopies, StateCopySettings};
+    ///
+    /// let store = cim_domain::open("memory:").await?;
+    /// let copies = StateCopies::open(&*store, StateCopySettings::default()).await?;
+    /// // For an alarm: `Repository::repair_state_copies` puts right what lags.
+    /// assert_eq!(copies.stats().left_behind(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn left_behind(&self) -> u64 {
         self.skipped_busy + self.not_encodable + self.failed
     }

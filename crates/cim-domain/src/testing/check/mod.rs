@@ -75,6 +75,15 @@ const MOST_TRIES_TO_SHORTEN: usize = 2_000;
 ///     .commands([Deposit(1), Deposit(100), Withdraw(1), Withdraw(50)])
 ///     .check();
 /// assert_eq!(checked.unseen_event_types(), [""; 0]);
+///
+/// // The same walks every time; fewer of them, and shorter.
+/// let checked = AggregateCheck::<Account>::new()
+///     .commands([Deposit(1), Withdraw(1)])
+///     .seed(7)
+///     .walks(20)
+///     .steps(10)
+///     .check();
+/// assert_eq!((checked.seed, checked.decisions), (7, 200));
 /// ```
 ///
 /// # What it can't see
