@@ -13,8 +13,7 @@ use cim_domain::persistence::{
 };
 use cim_domain::store::{
     Append, BucketExt as _, BucketName, BucketSettings, EventLogExt as _, ExpectedVersion, Key,
-    NewEvent, Operation, Store, StreamId, StreamPattern, SubjectPattern, SystemIds, Version,
-    WatchFrom,
+    NewEvent, Store, StreamId, StreamPattern, SubjectPattern, SystemIds, Version, WatchFrom,
 };
 use cim_domain::{Aggregate, DomainEvent, Repository, SaveOptions};
 use futures_util::StreamExt as _;
@@ -498,7 +497,7 @@ async fn on_nats_old_copies_leave_no_message_behind() {
         .unwrap();
     let gone = gone
         .map(Result::unwrap)
-        .filter(|entry| std::future::ready(entry.operation == Operation::Purge));
+        .filter(|entry| std::future::ready(entry.operation == cim_domain::store::Operation::Purge));
     for article in ["lamp", "table"] {
         add(&carts, article).await;
     }
