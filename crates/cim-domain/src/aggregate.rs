@@ -85,9 +85,15 @@ pub trait Aggregate: Default + Send + Sync + 'static {
 
     /// What counts the shapes of its state in [snapshots](crate::persistence::snapshot), from 1.
     ///
-    /// Raise it when the state's shape changes in a way that serde does not bridge, and when
-    /// [`apply`](Self::apply), or an upcast, makes something else of the same events: snapshots of
-    /// other versions are then ignored, and the events are read instead.
+    /// Raise it with every change of the state's shape, and when [`apply`](Self::apply), or an
+    /// upcast, makes something else of the same events: snapshots of other versions are then ignored,
+    /// and the events are read instead. That serde reads the old shape is not enough: a field that an
+    /// old snapshot lacks gets its default, and not what the events say.
+    /// [`SchemaLock::snapshot`](crate::testing::SchemaLock::snapshot) makes a test of it.
+    ///
+    /// A snapshot is found by the stream, and not by the Rust type. So two types over the same
+    /// streams, which have the same [`CONTEXT`](Self::CONTEXT) and [`TYPE`](Self::TYPE), must not
+    /// share a bucket of snapshots: each would begin with the states of the other.
     const SNAPSHOT_VERSION: u32 = 1;
 
     /// Its events.

@@ -47,6 +47,13 @@ pub enum LoadVerification {
     #[default]
     Off,
     /// All events of all reads.
+    ///
+    /// What is not read is not verified: a load or a command that begins with a
+    /// [snapshot](crate::Repository::with_snapshots) reads the events after it. That the snapshot
+    /// stands on an event of the log is seen from that event's CID; that its state is what the events
+    /// before give is not. A load with [`use_snapshot: false`](super::LoadOptions::use_snapshot) reads
+    /// and verifies all events; so does a command of a repository that was given no snapshots, and no
+    /// [cache](crate::Repository::with_cache) that it shares with one that was.
     EveryRead,
     /// All events of one read in so many.
     ///
