@@ -136,6 +136,11 @@ mod guide_to_content {}
 #[doc = include_str!("../../../docs/guide/repositories.md")]
 mod guide_to_repositories {}
 
+// It keeps its position in a directory.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../../../docs/guide/policies.md")]
+mod guide_to_policies {}
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/schema_evolution.md")]
 mod guide_to_schema_evolution {}
