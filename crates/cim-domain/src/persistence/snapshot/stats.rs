@@ -110,13 +110,26 @@ pub struct SnapshotStats {
     pub loads_without: u64,
     /// Loads that could not ask for one, because the bucket failed. They read all events.
     pub unavailable: u64,
-    ignored: [u64; IgnoredSnapshot::ALL.len()],
+    ignored: Ignored,
+}
+
+/// How many snapshots were ignored for each reason, in the order of these.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Ignored([u64; IgnoredSnapshot::ALL.len()]);
+
+impl fmt::Debug for Ignored {
+    /// The reasons that there were, by their names.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = IgnoredSnapshot::ALL.iter().zip(&self.0);
+        let occurred = counts.filter(|(_, count)| **count > 0);
+        f.debug_map().entries(occurred).finish()
+    }
 }
 
 impl SnapshotStats {
     /// How many were ignored for this reason.
     pub fn ignored(&self, reason: IgnoredSnapshot) -> u64 {
-        self.ignored[reason as usize]
+        self.ignored.0[reason as usize]
     }
 
     /// How many were ignored for each reason.
@@ -128,7 +141,7 @@ impl SnapshotStats {
 
     /// How many were ignored.
     pub fn ignored_in_all(&self) -> u64 {
-        self.ignored.iter().sum()
+        self.ignored.0.iter().sum()
     }
 }
 
@@ -169,7 +182,7 @@ impl Counters {
             loads_with: of(&self.loads_with),
             loads_without: of(&self.loads_without),
             unavailable: of(&self.unavailable),
-            ignored: std::array::from_fn(|reason| of(&self.ignored[reason])),
+            ignored: Ignored(std::array::from_fn(|reason| of(&self.ignored[reason]))),
         }
     }
 }
@@ -190,5 +203,18 @@ mod tests {
             assert_eq!(counts[times], (reason, times as u64 + 1));
         }
         assert_eq!(stats.ignored_in_all(), 36);
+    }
+
+    #[test]
+    fn what_is_printed_names_the_reasons() {
+        let counters = Counters::default();
+        counters.ignored(IgnoredSnapshot::Damaged);
+        counters.ignored(IgnoredSnapshot::OtherSchema);
+        counters.ignored(IgnoredSnapshot::OtherSchema);
+        let printed = format!("{:?}", counters.stats());
+        assert!(
+            printed.ends_with("unavailable: 0, ignored: {Damaged: 1, OtherSchema: 2} }"),
+            "{printed}"
+        );
     }
 }
