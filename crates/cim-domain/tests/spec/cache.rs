@@ -56,7 +56,9 @@ impl Two {
 pub(crate) const ONE_APPEND: Asked = Asked {
     appends: 1,
     reads: 0,
+    log_reads: 0,
     events: 0,
+    positions: 0,
     heads: 0,
 };
 
@@ -346,7 +348,7 @@ async fn many_loads_at_the_same_time_share_one_look_at_the_log() {
         reads: 1,
         events: 10,
         heads: 1,
-        appends: 0,
+        ..Asked::default()
     };
     assert_eq!(log.asked(), expected);
 

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use cim_domain::store::bucket::{EntryStream, KeyStream};
-use cim_domain::store::{
-    Bucket, BucketCapabilities, BucketError, BucketName, BucketSettings, Context, Entry, Key,
-    Revision, SubjectPattern, WatchFrom, WriteOptions,
-};
+use cim_domain::store::{Bucket, BucketName};
 use tokio::sync::Semaphore;
 
+use crate::hooked_bucket::{Hook, HookedBucket, Step};
+
+pub(crate) type HeldBucket = HookedBucket<Hold>;
+
 #[derive(Debug)]
-pub(crate) struct HeldBucket {
-    inner: Arc<dyn Bucket>,
+pub(crate) struct Hold {
     gate: Semaphore,
     /// Whether it keeps whoever reads waiting, too.
     holds_reads: bool,
@@ -21,135 +19,35 @@ pub(crate) struct HeldBucket {
 
 impl HeldBucket {
     pub(crate) fn new(inner: Arc<dyn Bucket>) -> Arc<Self> {
-        let gate = Semaphore::new(0);
-        Arc::new(Self {
-            inner,
-            gate,
-            holds_reads: false,
-        })
+        Self::holding(inner, false)
     }
 
     /// One that keeps readers waiting, too.
     pub(crate) fn reads_too(inner: Arc<dyn Bucket>) -> Arc<Self> {
+        Self::holding(inner, true)
+    }
+
+    fn holding(inner: Arc<dyn Bucket>, holds_reads: bool) -> Arc<Self> {
         let gate = Semaphore::new(0);
-        Arc::new(Self {
-            inner,
-            gate,
-            holds_reads: true,
-        })
+        Self::over(inner, Hold { gate, holds_reads })
     }
 
     /// Lets everybody through from now on.
     pub(crate) fn let_go(&self) {
-        self.gate.add_permits(1_000);
-    }
-
-    async fn pass(&self) {
-        let _ = self.gate.acquire().await.unwrap();
+        self.hook.gate.add_permits(1_000);
     }
 }
 
 #[async_trait]
-impl Bucket for HeldBucket {
-    fn name(&self) -> &BucketName {
-        self.inner.name()
-    }
-
-    fn settings(&self) -> BucketSettings {
-        self.inner.settings()
-    }
-
-    async fn get(&self, ctx: &Context, key: &Key) -> Result<Option<Entry>, BucketError> {
-        if self.holds_reads {
-            self.pass().await;
+impl Hook for Hold {
+    async fn before(&self, step: Step, _: &BucketName, _: &str) {
+        let waits = match step {
+            Step::Put | Step::Create | Step::Update | Step::Delete | Step::Purge => true,
+            Step::Get => self.holds_reads,
+            Step::Keys | Step::Entries | Step::History | Step::Watch => false,
+        };
+        if waits {
+            let _ = self.gate.acquire().await.unwrap();
         }
-        self.inner.get(ctx, key).await
-    }
-
-    async fn put(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        value: Bytes,
-        options: WriteOptions,
-    ) -> Result<Revision, BucketError> {
-        self.pass().await;
-        self.inner.put(ctx, key, value, options).await
-    }
-
-    async fn create(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        value: Bytes,
-        options: WriteOptions,
-    ) -> Result<Revision, BucketError> {
-        self.pass().await;
-        self.inner.create(ctx, key, value, options).await
-    }
-
-    async fn update(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        value: Bytes,
-        expected: Revision,
-        options: WriteOptions,
-    ) -> Result<Revision, BucketError> {
-        self.pass().await;
-        self.inner.update(ctx, key, value, expected, options).await
-    }
-
-    async fn delete(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        expected: Option<Revision>,
-    ) -> Result<Revision, BucketError> {
-        self.pass().await;
-        self.inner.delete(ctx, key, expected).await
-    }
-
-    async fn purge(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        expected: Option<Revision>,
-    ) -> Result<Revision, BucketError> {
-        self.pass().await;
-        self.inner.purge(ctx, key, expected).await
-    }
-
-    async fn keys(
-        &self,
-        ctx: &Context,
-        pattern: &SubjectPattern,
-    ) -> Result<KeyStream, BucketError> {
-        self.inner.keys(ctx, pattern).await
-    }
-
-    async fn entries(
-        &self,
-        ctx: &Context,
-        pattern: &SubjectPattern,
-    ) -> Result<EntryStream, BucketError> {
-        self.inner.entries(ctx, pattern).await
-    }
-
-    async fn history(&self, ctx: &Context, key: &Key) -> Result<Vec<Entry>, BucketError> {
-        self.inner.history(ctx, key).await
-    }
-
-    async fn watch(
-        &self,
-        ctx: &Context,
-        pattern: &SubjectPattern,
-        from: WatchFrom,
-    ) -> Result<EntryStream, BucketError> {
-        self.inner.watch(ctx, pattern, from).await
-    }
-
-    fn capabilities(&self) -> BucketCapabilities {
-        self.inner.capabilities()
     }
 }

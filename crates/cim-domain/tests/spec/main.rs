@@ -32,6 +32,7 @@ mod event_index;
 mod event_store;
 mod evolution;
 mod held_bucket;
+mod hooked_bucket;
 mod loading;
 mod meddled_log;
 mod opening;

@@ -1,9 +1,10 @@
-//! A log between a repository and the real one that counts what is asked of it. It can take its
+//! A log between what is tested and the real one that counts what is asked of it. It can take its
 //! time: then every operation gives way to others before and after it is done. And another log can
 //! be put in the place of the one behind it, as happens when a server is restored from a copy.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 use cim_domain::store::{
@@ -11,20 +12,24 @@ use cim_domain::store::{
     EventStream, Examination, Head, HeadStream, LogCapabilities, LogQuery, LogStats, OrderedAppend,
     Position, RecordedEvent, Resolution, StreamId, StreamPattern, StreamRange, Truncation,
 };
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-#[derive(Debug)]
 pub(crate) struct WatchedLog {
     inner: RwLock<Arc<dyn EventLog>>,
     takes_its_time: bool,
     counts: Arc<Counts>,
+    /// What happens before several positions are read the next time.
+    before_positions: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     appends: AtomicU64,
     reads: AtomicU64,
+    log_reads: AtomicU64,
     events: AtomicU64,
+    positions: AtomicU64,
     heads: AtomicU64,
 }
 
@@ -34,25 +39,30 @@ pub(crate) struct Asked {
     pub(crate) appends: u64,
     /// Reads of streams.
     pub(crate) reads: u64,
-    /// Events that these delivered.
+    /// Reads of the whole log.
+    pub(crate) log_reads: u64,
+    /// Events that these reads delivered.
     pub(crate) events: u64,
+    /// Positions that were read.
+    pub(crate) positions: u64,
     pub(crate) heads: u64,
 }
 
 impl WatchedLog {
     pub(crate) fn new(inner: Arc<dyn EventLog>) -> Arc<Self> {
-        Arc::new(Self {
-            inner: RwLock::new(inner),
-            takes_its_time: false,
-            counts: Arc::default(),
-        })
+        Self::over(inner, false)
     }
 
     pub(crate) fn slow(inner: Arc<dyn EventLog>) -> Arc<Self> {
+        Self::over(inner, true)
+    }
+
+    fn over(inner: Arc<dyn EventLog>, takes_its_time: bool) -> Arc<Self> {
         Arc::new(Self {
             inner: RwLock::new(inner),
-            takes_its_time: true,
+            takes_its_time,
             counts: Arc::default(),
+            before_positions: Mutex::default(),
         })
     }
 
@@ -62,7 +72,9 @@ impl WatchedLog {
         Asked {
             appends: take(&self.counts.appends),
             reads: take(&self.counts.reads),
+            log_reads: take(&self.counts.log_reads),
             events: take(&self.counts.events),
+            positions: take(&self.counts.positions),
             heads: take(&self.counts.heads),
         }
     }
@@ -70,6 +82,11 @@ impl WatchedLog {
     /// From now on this log is behind it.
     pub(crate) fn replace(&self, inner: Arc<dyn EventLog>) {
         *self.inner.write().unwrap() = inner;
+    }
+
+    /// This happens before several positions are read the next time.
+    pub(crate) fn before_positions(&self, first: impl Future<Output = ()> + Send + 'static) {
+        *self.before_positions.lock().unwrap() = Some(Box::pin(first));
     }
 
     fn inner(&self) -> Arc<dyn EventLog> {
@@ -80,6 +97,12 @@ impl WatchedLog {
         if self.takes_its_time {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+impl fmt::Debug for WatchedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedLog").finish_non_exhaustive()
     }
 }
 
@@ -124,7 +147,13 @@ impl EventLog for WatchedLog {
     }
 
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError> {
-        self.inner().read_log(ctx, query).await
+        self.counts.log_reads.fetch_add(1, Ordering::SeqCst);
+        let counts = Arc::clone(&self.counts);
+        let events = self.inner().read_log(ctx, query).await?;
+        let counted = events.inspect_ok(move |_| {
+            counts.events.fetch_add(1, Ordering::SeqCst);
+        });
+        Ok(counted.boxed())
     }
 
     async fn read_at(
@@ -132,6 +161,15 @@ impl EventLog for WatchedLog {
         ctx: &Context,
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        let first = match positions.len() {
+            0 | 1 => None,
+            _ => self.before_positions.lock().unwrap().take(),
+        };
+        if let Some(first) = first {
+            first.await;
+        }
+        let count = positions.len() as u64;
+        self.counts.positions.fetch_add(count, Ordering::SeqCst);
         self.inner().read_at(ctx, positions).await
     }
 

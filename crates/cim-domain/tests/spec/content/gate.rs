@@ -4,24 +4,13 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use cim_domain::store::{
-    Bucket, BucketCapabilities, BucketError, BucketName, BucketSettings, Context, Entry,
-    EntryStream, EventLog, EventLogError, Health, Key, KeyStream, Revision, SharedSubscriptions,
-    Store, SubjectPattern, WatchFrom, WriteOptions,
+    Bucket, BucketError, BucketName, BucketSettings, Context, EventLog, EventLogError, Health,
+    SharedSubscriptions, Store,
 };
 use tokio::sync::oneshot;
 
-/// An operation on a key of a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Get,
-    Put,
-    Create,
-    Update,
-    Purge,
-    Entries,
-}
+use crate::hooked_bucket::{Hook, HookedBucket, Step};
 
 /// Where an operation stops: the step, and what its bucket and key (or pattern) begin with.
 #[derive(Debug)]
@@ -72,8 +61,11 @@ impl Gate {
             go: let_go,
         }
     }
+}
 
-    async fn pass(&self, step: Step, bucket: &BucketName, key: &str) {
+#[async_trait]
+impl Hook for Gate {
+    async fn before(&self, step: Step, bucket: &BucketName, key: &str) {
         let place = format!("{bucket}/{key}");
         let stop = {
             let mut stops = self.stops.lock().unwrap();
@@ -112,10 +104,8 @@ impl Store for Gated {
         name: &BucketName,
         settings: BucketSettings,
     ) -> Result<Arc<dyn Bucket>, BucketError> {
-        Ok(Arc::new(GatedBucket {
-            inner: self.inner.bucket(ctx, name, settings).await?,
-            gate: self.gate.clone(),
-        }))
+        let bucket = self.inner.bucket(ctx, name, settings).await?;
+        Ok(HookedBucket::over(bucket, self.gate.clone()))
     }
 
     async fn buckets(
@@ -131,121 +121,5 @@ impl Store for Gated {
 
     async fn close(&self) -> Result<(), EventLogError> {
         self.inner.close().await
-    }
-}
-
-#[derive(Debug)]
-struct GatedBucket {
-    inner: Arc<dyn Bucket>,
-    gate: Gate,
-}
-
-impl GatedBucket {
-    async fn pass(&self, step: Step, key: &Key) {
-        self.gate.pass(step, self.inner.name(), key.as_str()).await;
-    }
-}
-
-#[async_trait]
-impl Bucket for GatedBucket {
-    fn name(&self) -> &BucketName {
-        self.inner.name()
-    }
-
-    fn settings(&self) -> BucketSettings {
-        self.inner.settings()
-    }
-
-    async fn get(&self, ctx: &Context, key: &Key) -> Result<Option<Entry>, BucketError> {
-        self.pass(Step::Get, key).await;
-        self.inner.get(ctx, key).await
-    }
-
-    async fn put(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        value: Bytes,
-        options: WriteOptions,
-    ) -> Result<Revision, BucketError> {
-        self.pass(Step::Put, key).await;
-        self.inner.put(ctx, key, value, options).await
-    }
-
-    async fn create(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        value: Bytes,
-        options: WriteOptions,
-    ) -> Result<Revision, BucketError> {
-        self.pass(Step::Create, key).await;
-        self.inner.create(ctx, key, value, options).await
-    }
-
-    async fn update(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        value: Bytes,
-        expected: Revision,
-        options: WriteOptions,
-    ) -> Result<Revision, BucketError> {
-        self.pass(Step::Update, key).await;
-        self.inner.update(ctx, key, value, expected, options).await
-    }
-
-    async fn delete(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        expected: Option<Revision>,
-    ) -> Result<Revision, BucketError> {
-        self.inner.delete(ctx, key, expected).await
-    }
-
-    async fn purge(
-        &self,
-        ctx: &Context,
-        key: &Key,
-        expected: Option<Revision>,
-    ) -> Result<Revision, BucketError> {
-        self.pass(Step::Purge, key).await;
-        self.inner.purge(ctx, key, expected).await
-    }
-
-    async fn keys(
-        &self,
-        ctx: &Context,
-        pattern: &SubjectPattern,
-    ) -> Result<KeyStream, BucketError> {
-        self.inner.keys(ctx, pattern).await
-    }
-
-    async fn entries(
-        &self,
-        ctx: &Context,
-        pattern: &SubjectPattern,
-    ) -> Result<EntryStream, BucketError> {
-        let name = self.inner.name();
-        self.gate.pass(Step::Entries, name, pattern.as_str()).await;
-        self.inner.entries(ctx, pattern).await
-    }
-
-    async fn history(&self, ctx: &Context, key: &Key) -> Result<Vec<Entry>, BucketError> {
-        self.inner.history(ctx, key).await
-    }
-
-    async fn watch(
-        &self,
-        ctx: &Context,
-        pattern: &SubjectPattern,
-        from: WatchFrom,
-    ) -> Result<EntryStream, BucketError> {
-        self.inner.watch(ctx, pattern, from).await
-    }
-
-    fn capabilities(&self) -> BucketCapabilities {
-        self.inner.capabilities()
     }
 }

@@ -10,8 +10,9 @@ use cim_domain::persistence::content::{ContentError, ContentStore, PutOptions};
 use cim_domain::store::{ManualClock, SequentialIds, Store};
 use futures_util::{StreamExt as _, stream};
 
-use super::gate::{Gate, Gated, Step};
+use super::gate::{Gate, Gated};
 use super::{HOUR, SMALL, blocks, ctx, get, leaf, put, small};
+use crate::hooked_bucket::Step;
 use crate::stores::open_at_noon;
 
 /// A content store behind a gate, one past it on the same buckets, and their clock.

@@ -235,14 +235,14 @@ on_every_store! {
         assert!(before.len() > 3, "an answer of several pages");
 
         let (clone, store) = (index.clone(), Arc::clone(&store));
-        *counts.first.lock().unwrap() = Some(Box::pin(async move {
+        counts.log.before_positions(async move {
             for key in bucket.all_keys(&ctx()).await.unwrap() {
                 bucket.purge(&ctx(), &key, None).await.unwrap();
             }
             append(&store.log(), &[event(1, 2)]).await;
             clone.persist(&ctx()).await.unwrap();
             assert_eq!(clone.status().position, Position::NONE, "it was begun anew");
-        }));
+        });
         same(&ask().await, &before);
     }
 }

@@ -16,7 +16,7 @@ const ANCHOR: u64 = 1;
 async fn taken_in(
     store: &Arc<dyn cim_domain::store::Store>,
     settings: IndexSettings,
-) -> (EventIndex, Arc<Counts>) {
+) -> (EventIndex, Counts) {
     for number in 0..60 {
         append(&store.log(), &[event(number % 7, number % 6)]).await;
     }

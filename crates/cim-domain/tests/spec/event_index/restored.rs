@@ -5,8 +5,8 @@ use std::sync::Arc;
 use cim_domain::persistence::event_index::EventIndex;
 use cim_domain::store::Store;
 
-use super::counting::Replaceable;
 use super::{append, bucket, check_everything, ctx, event, in_memory, small};
+use crate::watched_log::WatchedLog;
 
 /// Two stores whose first events are the same, as far as `common`; then each goes its own way.
 async fn histories(common: u8, first: u8, second: u8) -> [Arc<dyn Store>; 2] {
@@ -29,8 +29,8 @@ async fn histories(common: u8, first: u8, second: u8) -> [Arc<dyn Store>; 2] {
 /// An index that took in all of a log, which is then replaced.
 async fn after_replacement(stores: &[Arc<dyn Store>; 2], written: bool) -> EventIndex {
     let [one, other] = stores;
-    let log = Replaceable::new(one.log());
-    let index = EventIndex::over(log.log(), bucket(one).await, small())
+    let log = WatchedLog::new(one.log());
+    let index = EventIndex::over(log.clone(), bucket(one).await, small())
         .await
         .unwrap();
     if written {
