@@ -171,6 +171,19 @@ fn tidy_finds_what_the_indices_forgot() {
 }
 
 #[test]
+fn tidy_finds_a_public_function_that_no_example_uses() {
+    let made_up = MadeUp::new();
+    let lib = "//! Made up.\n\npub fn open() {}\n#[doc = include_str!(\"../../../README.md\")]\nmod readme {}\n";
+    made_up.write("crates/cim-subject/src/lib.rs", lib);
+    assert_eq!(
+        made_up.findings(tidy::step),
+        ["crates/cim-subject/src/lib.rs:3: no example that compiles uses `open`"]
+    );
+    made_up.write("README.md", "```rust\ncim_subject::open();\n```\n");
+    assert_eq!(made_up.findings(tidy::step), NOTHING);
+}
+
+#[test]
 fn licences_finds_a_package_that_the_list_does_not_allow() {
     let made_up = MadeUp::new();
     made_up.write("deny.toml", "[licenses]\nallow = [\"ISC\"]\n");

@@ -1,10 +1,13 @@
 //! Rules for files that neither rustfmt nor clippy knows.
 //!
-//! `file` holds the rules about one file, `index` those that compare files with each other. Every
-//! rule has a test that breaks it.
+//! `file` holds the rules about one file, `index` those that compare files with each other, and
+//! `examples` the one that public functions are shown in use. Every rule has a test that breaks it.
 
+mod examples;
 mod file;
 mod index;
+
+use std::collections::BTreeMap;
 
 use crate::metadata::Metadata;
 use crate::steps::{Failure, StepResult};
@@ -17,11 +20,16 @@ pub(crate) fn step(workspace: &Workspace) -> StepResult {
     let paths = tracked_files(workspace).map_err(failure)?;
 
     let mut findings = Vec::new();
+    let mut texts = BTreeMap::new();
     for path in &paths {
         let bytes = std::fs::read(workspace.root().join(path))
             .map_err(|error| failure(format!("{path} cannot be read: {error}")))?;
         findings.extend(file::findings(path, &bytes));
+        if path.ends_with(".rs") || path.ends_with(".md") {
+            texts.insert(path.clone(), String::from_utf8_lossy(&bytes).into_owned());
+        }
     }
+    findings.extend(examples::functions_without_one(&texts));
 
     let metadata = Metadata::of_workspace(workspace).map_err(failure)?;
     let crates: Vec<&str> = metadata
