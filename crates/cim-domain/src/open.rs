@@ -244,6 +244,21 @@ pub async fn inspect(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 
 /// As [`inspect`], with [`OpenOptions`]. A store that does not exist is an error in any case.
 ///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use cim_domain::store::{Context, Position};
+/// use cim_domain::{NatsOptions, OpenOptions, inspect_with};
+///
+/// // An auditor's credentials, which may read the log's stream and nothing else.
+/// let nats = NatsOptions { creds: Some("auditor.creds".into()), ..NatsOptions::default() };
+/// let options = OpenOptions { nats, ..OpenOptions::default() };
+/// let store = inspect_with("nats://n1:4222", options).await?;
+/// let found = store.log().examine(&Context::new(), Position::NONE).await?;
+/// # drop(found);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`inspect`]; `NotAnOption` and `Malformed` as [`open_with`].
 pub async fn inspect_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {

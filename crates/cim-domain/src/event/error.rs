@@ -25,6 +25,30 @@ impl EncodeError {
 }
 
 /// A stored payload that can't be read as an event.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// use cim_domain::event::Encoded;
+/// use cim_domain::{DecodeError, DomainEvent};
+///
+/// #[derive(Debug, Serialize, Deserialize, DomainEvent)]
+/// enum OrderEvent {
+///     Placed { total: u32 },
+/// }
+///
+/// let text = Encoded::json("placed", 1, br#"{"total":"12"}"#);
+/// let error = OrderEvent::decode(text).unwrap_err();
+/// assert!(!error.is_unknown_type());
+///
+/// // Only of a type that nobody knows can it be right to leave the event out.
+/// let error = OrderEvent::decode(Encoded::json("refunded", 1, b"{}")).unwrap_err();
+/// assert!(error.is_unknown_type());
+/// assert_eq!(error.to_string(), "`refunded` is none of the known event types (placed)");
+///
+/// // A `decode` that is written by hand says the same.
+/// let by_hand = DecodeError::unknown_type::<OrderEvent>("refunded");
+/// assert_eq!(by_hand.to_string(), error.to_string());
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -170,10 +194,19 @@ impl fmt::Display for Names<'_> {
 /// Why an upcast can't lift a payload.
 ///
 /// ```
+/// use std::num::ParseIntError;
 /// use cim_domain::UpcastError;
 ///
-/// let error = UpcastError::new("`total` is no number");
+/// fn cents(total: &str) -> Result<u64, UpcastError> {
+///     let refused =
+///         |cause: ParseIntError| UpcastError::new("`total` is no number").with_source(cause);
+///     total.parse().map_err(refused)
+/// }
+///
+/// let error = cents("7,5").unwrap_err();
 /// assert_eq!(error.to_string(), "`total` is no number");
+/// let cause = std::error::Error::source(&error).map(ToString::to_string);
+/// assert_eq!(cause.as_deref(), Some("invalid digit found in string"));
 /// ```
 #[derive(Debug)]
 pub struct UpcastError {

@@ -50,7 +50,7 @@ use serde::{Deserializer, Serialize, Serializer};
 /// }
 ///
 /// let placed = OrderEvent::Placed { customer: "anna".into(), total: 12 };
-/// assert_eq!(placed.event_type(), "order_placed");
+/// assert_eq!((placed.event_type(), placed.schema_version()), ("order_placed", 1));
 /// assert_eq!(placed.encode()?, br#"{"customer":"anna","total":12}"#);
 /// assert_eq!(OrderEvent::Shipped("P-1".into()).event_type(), "parcel_handed_over");
 /// assert_eq!(OrderEvent::Shipped("P-1".into()).encode()?, br#""P-1""#);
@@ -226,7 +226,27 @@ pub trait DomainEvent: Sized + Send + Sync + 'static {
     /// payload of another shape.
     fn decode(stored: Encoded<'_>) -> Result<Decoded<Self>, DecodeError>;
 
-    /// Writes the event's fields alone, to any serializer.
+    /// Writes the event's fields alone, to any serializer: for a form that is not the stored one.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// use cim_domain::DomainEvent;
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// enum OrderEvent {
+    ///     Placed { total: u32 },
+    /// }
+    ///
+    /// let placed = OrderEvent::Placed { total: 12 };
+    /// let mut page = serde_json::Serializer::pretty(Vec::new());
+    /// placed.serialize_payload(&mut page)?;
+    /// let page = page.into_inner();
+    /// assert_eq!(page, b"{\n  \"total\": 12\n}");
+    ///
+    /// let mut page = serde_json::Deserializer::from_slice(&page);
+    /// assert_eq!(OrderEvent::deserialize_payload(0, &mut page)?, placed);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the serializer.

@@ -17,6 +17,15 @@
 /// let [placed] = OrderEvent::EVENT_TYPES else { unreachable!() };
 /// assert_eq!((placed.name, placed.version), ("placed", 2));
 /// assert_eq!((placed.aliases, placed.upcast_from), (&["order_created"][..], 1));
+/// assert!(placed.is_named("order_created"));
+///
+/// // The same, for a `DomainEvent` that is written by hand.
+/// use cim_domain::EventVersion;
+///
+/// const PLACED: EventVersion = EventVersion::new("placed", 2)
+///     .with_aliases(&["order_created"])
+///     .with_upcast_from(1);
+/// assert_eq!(*placed, PLACED);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -65,6 +74,14 @@ impl EventVersion {
 }
 
 /// An event type whose events are read as other events: `#[event(split(…))]`.
+///
+/// ```
+/// use cim_domain::event::SplitType;
+///
+/// // Up to version 2 a move told of two facts; version 3 tells of one of them.
+/// let moved = SplitType::new("moved", Some(2), &["left", "arrived"]);
+/// assert!(moved.takes(2) && !moved.takes(3));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SplitType {

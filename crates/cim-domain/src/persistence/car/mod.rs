@@ -35,6 +35,41 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
+//!
+//! Before there is a store to import into, a file can be asked whether that makes sense:
+//!
+//! ```
+//! # use std::io::Cursor;
+//! # use cim_domain::open;
+//! # use cim_domain::persistence::car::export;
+//! # use cim_domain::store::{Append, Context, ExpectedVersion, NewEvent, StreamId, StreamPattern};
+//! use cim_domain::persistence::car::{ImportOptions, announced_root, check, check_beginning};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let (store, ctx) = (open("memory:").await?, Context::new());
+//! # let placed = NewEvent::json("order_placed", &12)?;
+//! # let commit = Append::new()
+//! #     .write(StreamId::new("sales", "order", "7")?, ExpectedVersion::NEW, vec![placed.clone()])
+//! #     .write(StreamId::new("sales", "cart", "7")?, ExpectedVersion::NEW, vec![placed]);
+//! # store.log().append(&ctx, commit).await?;
+//! # let orders: StreamPattern = "sales.order.*".parse()?;
+//! # let (exported, all) = export(&*store.log(), &ctx, None, Cursor::new(Vec::new()), |_| {}).await?;
+//! # let (_, part) = export(&*store.log(), &ctx, Some(&orders), Cursor::new(Vec::new()), |_| {}).await?;
+//! # let (all, part) = (all.into_inner(), part.into_inner());
+//! // What the file says of itself, from its first bytes.
+//! assert_eq!(announced_root(&all[..])?, exported.root);
+//! // And whether that is true, as far as its beginning shows it.
+//! check_beginning(&all[..], ImportOptions { root: Some(exported.root) })?;
+//!
+//! // A file of orders alone, where one commit wrote to an order and to a cart: it is sound, but no
+//! // store can take half of a commit.
+//! let error = check_beginning(&part[..], ImportOptions::default()).unwrap_err();
+//! assert!(error.is_not_importable());
+//! let file = check(Cursor::new(part), ImportOptions::default(), |_bytes| {}).await?;
+//! assert_eq!(file.split_commits, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
 mod commits;
 mod error;

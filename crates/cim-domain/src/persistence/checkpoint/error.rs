@@ -7,6 +7,39 @@ use super::tiles::StateError;
 use super::tree::ProofError;
 
 /// A checkpoint, a proof or a verification that could not be made.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::open;
+/// # use cim_domain::persistence::checkpoint::note::SigningKey;
+/// # use cim_domain::store::{Context, EventLogExt, ExpectedVersion, NewEvent, StreamId};
+/// # let (store, ctx) = (open("memory:").await?, Context::new());
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # store.log().append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// # let key = SigningKey::generate("example.com/sales")?;
+/// use cim_domain::persistence::checkpoint::{Checkpoints, EventAddress};
+/// use cim_domain::store::Version;
+///
+/// let checkpoints = Checkpoints::new(store);
+/// let checkpoint = checkpoints.create(&ctx, &key, |_| {}).await?;
+/// let never = EventAddress::Version(order.clone(), Version::new(9));
+/// let error = checkpoints.prove(&ctx, &never, &checkpoint).await.unwrap_err();
+/// assert!(!error.is_integrity()); // a question about what never was
+///
+/// // The same stream in a store where something else happened.
+/// let other = open("memory:").await?;
+/// let refunded = NewEvent::json("order_refunded", &12)?;
+/// other.log().append_to(&ctx, &order, ExpectedVersion::NEW, vec![refunded]).await?;
+/// let others = Checkpoints::new(other);
+/// others.create(&ctx, &key, |_| {}).await?;
+/// let first = EventAddress::Version(order, Version::new(1));
+/// let error = others.prove(&ctx, &first, &checkpoint).await.unwrap_err();
+/// assert!(error.is_integrity()); // this is not the log that was signed
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {

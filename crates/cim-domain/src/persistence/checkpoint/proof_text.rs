@@ -70,6 +70,32 @@ pub enum ProofTextError {
 
 /// The proof that an event is in the log that a checkpoint speaks of. Whoever has the log's
 /// verifier key can check it without the log.
+///
+/// ```
+/// # use cim_domain::persistence::checkpoint::note::SigningKey;
+/// # use cim_domain::persistence::checkpoint::tree::{TreeHash, TreeHasher};
+/// # use cim_domain::persistence::checkpoint::Checkpoint;
+/// # use cim_domain::store::EventCid;
+/// use cim_domain::persistence::checkpoint::InclusionProof;
+///
+/// # let key = SigningKey::generate("example.com/sales")?;
+/// # let (placed, paid) = (EventCid::from_digest([1; 32]), EventCid::from_digest([2; 32]));
+/// // A log of two events. `Checkpoints` does this for the log of a store.
+/// let mut tree = TreeHasher::new();
+/// tree.push_event(&placed);
+/// tree.push_event(&paid);
+/// let checkpoint = Checkpoint::sign(tree.size(), tree.root(), &key)?;
+/// let beside = vec![TreeHash::of_event(&placed)];
+/// let text = InclusionProof::new(paid, 1, beside.clone(), checkpoint)?.to_string();
+///
+/// // Somebody who was sent the text, the event and the key for verifying.
+/// assert!(InclusionProof::is_meant(text.as_bytes()));
+/// let proof = InclusionProof::open(text.as_bytes(), &[key.verifier().clone()])?;
+/// proof.check_event(paid)?;
+/// assert_eq!((proof.cid(), proof.index(), proof.hashes()), (paid, 1, &beside[..]));
+/// assert!(proof.check_event(placed).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InclusionProof {
     cid: EventCid,
@@ -170,6 +196,30 @@ impl fmt::Display for InclusionProof {
 }
 
 /// The proof that the log of one checkpoint is the beginning of the log of another.
+///
+/// ```
+/// # use cim_domain::persistence::checkpoint::Checkpoint;
+/// # use cim_domain::persistence::checkpoint::note::SigningKey;
+/// # use cim_domain::persistence::checkpoint::tree::{TreeHash, TreeHasher};
+/// # use cim_domain::store::EventCid;
+/// use cim_domain::persistence::checkpoint::ConsistencyProof;
+///
+/// # let key = SigningKey::generate("example.com/sales")?;
+/// # let (placed, paid) = (EventCid::from_digest([1; 32]), EventCid::from_digest([2; 32]));
+/// // A log of one event, and then of two. `Checkpoints` does this for the log of a store.
+/// let mut tree = TreeHasher::new();
+/// tree.push_event(&placed);
+/// let old = Checkpoint::sign(tree.size(), tree.root(), &key)?;
+/// tree.push_event(&paid);
+/// let new = Checkpoint::sign(tree.size(), tree.root(), &key)?;
+/// let text = ConsistencyProof::new(&old, new, vec![TreeHash::of_event(&paid)])?.to_string();
+///
+/// // Somebody who kept the old checkpoint.
+/// assert!(ConsistencyProof::is_meant(text.as_bytes()));
+/// let proof = ConsistencyProof::open(text.as_bytes(), &old, &[key.verifier().clone()])?;
+/// assert_eq!((proof.checkpoint().size(), proof.hashes().len()), (2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsistencyProof {
     old_size: u64,

@@ -25,6 +25,32 @@ const ATTEMPTS: u32 = 16;
 /// The tree over the log is kept in the store's bucket [`Checkpoints::BUCKET`]. It can be deleted:
 /// the next [`create`](Self::create) makes it again from the log. What proves anything is a
 /// checkpoint that is kept where whoever can write to the store can't.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::open;
+/// # use cim_domain::persistence::checkpoint::note::SigningKey;
+/// # use cim_domain::store::{Context, EventLogExt, ExpectedVersion, NewEvent, StreamId};
+/// # let (store, ctx) = (open("memory:").await?, Context::new());
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # store.log().append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// # let key = SigningKey::generate("example.com/sales")?;
+/// use cim_domain::persistence::checkpoint::Checkpoints;
+///
+/// let checkpoints = Checkpoints::new(store.clone());
+/// let monday = checkpoints.create(&ctx, &key, |_| {}).await?;
+/// assert_eq!((monday.origin(), monday.size()), ("example.com/sales", 1));
+/// assert_eq!(checkpoints.covered(&ctx).await?, (monday.size(), monday.root()));
+///
+/// store.log().append_to(&ctx, &order, ExpectedVersion::Exists, vec![placed]).await?;
+/// let tuesday = checkpoints.create(&ctx, &key, |_| {}).await?;
+/// let growth = checkpoints.consistency(&ctx, &monday, &tuesday).await?;
+/// assert!(growth.to_string().starts_with("old 1\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     store: Arc<dyn Store>,
@@ -246,6 +272,34 @@ impl Checkpoints {
 }
 
 /// The files of a tree, for a directory or a server that any client of C2SP's `tlog-tiles` reads.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::open;
+/// # use cim_domain::persistence::checkpoint::note::SigningKey;
+/// # use cim_domain::store::{Context, EventLogExt, ExpectedVersion, NewEvent, StreamId};
+/// # let (store, ctx) = (open("memory:").await?, Context::new());
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # store.log().append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// # let key = SigningKey::generate("example.com/sales")?;
+/// # use cim_domain::persistence::checkpoint::Checkpoints;
+/// # let checkpoints = Checkpoints::new(store.clone());
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let checkpoint = checkpoints.create(&ctx, &key, |_| {}).await?;
+/// let mut files = checkpoints.tile_files(&ctx, &checkpoint).await?;
+/// for piece in files.pieces() {
+///     let path = directory.join(piece.to_string());
+///     std::fs::create_dir_all(path.parent().ok_or("it is below the directory")?)?;
+///     std::fs::write(path, files.bytes(&ctx, piece).await?)?;
+/// }
+/// std::fs::write(directory.join("checkpoint"), checkpoint.to_string())?;
+/// assert!(directory.join("tile/entries/000.p/1").is_file());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TileFiles {
     reader: TileReader,

@@ -55,6 +55,8 @@ pub type ChainStream<T> = BoxStream<'static, Result<(ContentLink, T), ContentErr
 ///
 /// let verified = prices.verify(&ctx, Since::Beginning).await?;
 /// assert_eq!(verified.map(|head| head.seq), Some(2));
+/// let last = prices.head(&ctx).await?.ok_or("it has two")?;
+/// assert_eq!(content.chains(&ctx).await?, [("lamp".to_owned(), last)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

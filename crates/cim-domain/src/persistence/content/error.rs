@@ -20,6 +20,24 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// | `Source` | what the content came from failed |
 /// | `Unknown` | do it again: nothing is stored twice |
 /// | `Store` | see [its kind](BucketError::kind) |
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+/// # use cim_domain::store::Context;
+/// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+/// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+/// use cim_ipld::{HashFunction, RAW_CODE, cid_of};
+///
+/// let never_put = cid_of(RAW_CODE, HashFunction::Sha2_256, b"a poem");
+/// let error = content.get_bytes(&ctx, &never_put).await.unwrap_err();
+/// assert!(error.is_not_found());
+/// // Nothing names it, so nothing says that it should be there.
+/// assert!(!error.is_integrity());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContentError {

@@ -97,6 +97,28 @@ pub struct ContentMetadata {
 }
 
 /// Names that keep content.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+/// # use cim_domain::store::Context;
+/// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+/// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+/// # use cim_domain::persistence::content::PutOptions;
+/// let draft = content.put_bytes(&ctx, "a draft", PutOptions::pinned("contracts/anna")).await?.cid;
+/// let signed = content.put_bytes(&ctx, "signed", PutOptions::default()).await?.cid;
+///
+/// // The name moves on. The draft is garbage now, unless something else names it.
+/// let reach = content.pin(&ctx, "contracts/anna", &signed).await?;
+/// assert!(reach.is_whole());
+/// let pins = content.pins(&ctx).await?;
+/// assert_eq!((pins[0].name.as_str(), pins[0].root), ("contracts/anna", signed));
+/// assert!(content.unpin(&ctx, "contracts/anna").await?);
+/// # let _ = draft;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl ContentStore {
     /// Keeps content, and everything below it, under a name, in the place of what had that name
     /// before. All of it is read and checked on the way. A name has at most 250 bytes, where every one
@@ -170,6 +192,33 @@ impl ContentStore {
 }
 
 /// What stands beside content.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+/// # use cim_domain::store::Context;
+/// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+/// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+/// # use cim_domain::persistence::content::PutOptions;
+/// use cim_domain::persistence::content::Description;
+///
+/// let photo = content.put_bytes(&ctx, "a photo", PutOptions::default()).await?.cid;
+/// let small = content.put_bytes(&ctx, "a small one", PutOptions::default()).await?.cid;
+///
+/// let lamp = Description { name: Some("lamp.jpg".into()), ..Description::default() };
+/// content.describe(&ctx, &photo, lamp.clone()).await?;
+/// content.link(&ctx, &photo, "thumbnail", &small).await?;
+/// let beside = content.metadata(&ctx, &photo).await?.ok_or("it was described")?;
+/// assert_eq!((beside.description, beside.size), (lamp, 7));
+/// assert_eq!(beside.links["thumbnail"], small);
+/// assert_eq!(content.described(&ctx).await?, [photo]);
+///
+/// assert!(content.unlink(&ctx, &photo, "thumbnail").await?); // `small` is garbage now
+/// assert!(content.forget(&ctx, &photo).await?); // and so is `photo`
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl ContentStore {
     /// Says something about content, in the place of what was said before. It keeps the content, and
     /// everything below it, until it is [forgotten](Self::forget).

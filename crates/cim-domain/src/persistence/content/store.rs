@@ -118,6 +118,52 @@ impl ContentStore {
 
     /// With the codecs whose blocks may be put. Every program that marks and sweeps needs those of
     /// all blocks that are kept, or it can't follow their links.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+    /// # use cim_domain::store::Context;
+    /// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// use std::sync::Arc;
+    /// use cim_domain::persistence::content::PutOptions;
+    /// use cim_ipld::dag_cbor::Ipld;
+    /// use cim_ipld::{Block, Codec, CodecFailure, CodecRegistry, HashFunction};
+    ///
+    /// /// Text, under a code that the multicodec table leaves for private use.
+    /// #[derive(Debug)]
+    /// struct Text;
+    ///
+    /// impl Codec for Text {
+    ///     fn code(&self) -> u64 {
+    ///         0x30_0001
+    ///     }
+    ///     fn name(&self) -> &str {
+    ///         "shop-text"
+    ///     }
+    ///     fn decode(&self, block: &[u8]) -> Result<Ipld, CodecFailure> {
+    ///         Ok(Ipld::String(std::str::from_utf8(block)?.to_owned()))
+    ///     }
+    ///     fn encode(&self, value: &Ipld) -> Result<Vec<u8>, CodecFailure> {
+    ///         match value {
+    ///             Ipld::String(text) => Ok(text.clone().into_bytes()),
+    ///             _ => Err("only a text can be written as text".into()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+    /// let label = Block::new(0x30_0001, HashFunction::Sha2_256, "fragile");
+    /// let refused = content.put(&ctx, &label, PutOptions::default()).await;
+    /// assert!(refused.is_err()); // nobody could find its links
+    ///
+    /// let mut codecs = CodecRegistry::default();
+    /// codecs.register(Arc::new(Text))?;
+    /// let content = content.with_codecs(codecs);
+    /// assert!(content.put(&ctx, &label, PutOptions::default()).await?.is_new());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_codecs(mut self, codecs: CodecRegistry) -> Self {
         self.codecs = Arc::new(codecs);
@@ -127,6 +173,39 @@ impl ContentStore {
     /// A store that names content also where links below it lead to what is not here, such as events
     /// or content of other stores. Otherwise that is an error: content is whole when it is named, and
     /// anything of it that is missing later is known to be lost.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+    /// # use cim_domain::store::Context;
+    /// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+    /// use cim_domain::persistence::content::PutOptions;
+    /// use cim_ipld::{Cid, TypedContent};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Receipt {
+    ///     order: Cid, // of an event, which is in the log and not here
+    /// }
+    ///
+    /// impl TypedContent for Receipt {
+    ///     const NAME: &'static str = "sales.receipt";
+    /// }
+    ///
+    /// # let order: Cid = "bafyreigdmqpykrgxyaxtlafqpqhzrb7qy2rh75nldvfd4tucqmqqme5yje".parse()?;
+    /// let receipt = content.put_value(&ctx, &Receipt { order }, PutOptions::default()).await?.cid;
+    /// let error = content.pin(&ctx, "receipts/7", &receipt).await.unwrap_err();
+    /// assert!(error.is_integrity()); // a part of it is missing
+    ///
+    /// let content = content.with_links_outside();
+    /// let reach = content.pin(&ctx, "receipts/7", &receipt).await?;
+    /// assert!(!reach.is_whole());
+    /// assert_eq!((reach.outside, reach.first_outside), (1, Some(order)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_links_outside(mut self) -> Self {
         self.links_outside = true;
@@ -139,6 +218,20 @@ impl ContentStore {
     }
 
     /// The buckets of the blocks and of the records.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+    /// # use cim_domain::store::Context;
+    /// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+    /// let [blocks, records] = content.buckets();
+    /// assert_eq!(blocks.name().as_str(), "content");
+    /// assert_eq!(records.name().as_str(), "content-records");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn buckets(&self) -> [&Arc<dyn Bucket>; 2] {
         [&self.blocks, &self.records]
     }
@@ -222,6 +315,29 @@ impl ContentStore {
     /// What was read of a stream that fails, or whose put is dropped, is garbage, and goes with the
     /// next [`mark`](Self::mark) and [`sweep`](Self::sweep).
     ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+    /// # use cim_domain::store::Context;
+    /// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+    /// use bytes::Bytes;
+    /// use cim_domain::persistence::content::PutOptions;
+    /// use futures_util::stream;
+    ///
+    /// // What comes from a file or a network, in pieces as they come.
+    /// let pieces = ["a poem, ", "in two pieces"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
+    /// let poem = content.put_stream(&ctx, stream::iter(pieces), PutOptions::pinned("poems/1")).await?;
+    /// assert_eq!(content.length(&ctx, &poem.cid).await?, 21);
+    ///
+    /// // How it came makes no difference.
+    /// let whole = content.put_bytes(&ctx, "a poem, in two pieces", PutOptions::default()).await?;
+    /// assert_eq!(whole.cid, poem.cid);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `Source` where the stream fails; `Unknown`, `Store`; and as [`pin`](Self::pin) and
     /// [`describe`](Self::describe), where options ask for these.
@@ -267,6 +383,32 @@ impl ContentStore {
     }
 
     /// The block that [`put_value`](Self::put_value) stores of a value, without storing it.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use cim_domain::persistence::content::{ContentSettings, ContentStore};
+    /// # use cim_domain::store::Context;
+    /// # let (store, ctx) = (cim_domain::open("memory:").await?, Context::new());
+    /// # let content = ContentStore::open(&*store, &ctx, "content", ContentSettings::default()).await?;
+    /// use cim_domain::persistence::content::PutOptions;
+    /// use cim_ipld::TypedContent;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Price(u64);
+    ///
+    /// impl TypedContent for Price {
+    ///     const NAME: &'static str = "shop.price";
+    /// }
+    ///
+    /// let block = content.block_of(&Price(300))?;
+    /// assert!(!content.has(&ctx, &block.cid).await?);
+    /// let put = content.put_value(&ctx, &Price(300), PutOptions::default()).await?;
+    /// assert_eq!(put.cid, block.cid);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// `Encode`.

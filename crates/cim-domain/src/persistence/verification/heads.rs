@@ -26,6 +26,29 @@ const MOST_LINE_BYTES: u64 = 512;
 /// Where every stream of a log ended when the log was verified.
 ///
 /// Whoever keeps it somewhere else than the store can prove later that the history only grew.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::persistence::verification::{VerifiedHeads, Verifier};
+/// # use cim_domain::store::{Context, EventLogExt, ExpectedVersion, NewEvent, StreamId};
+/// # let store = cim_domain::open("memory:").await?;
+/// # let (log, ctx) = (store.log(), Context::new());
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed]).await?;
+/// let heads = Verifier::new(log.clone()).verify(&ctx, |_| ()).await?.heads;
+/// let mut file = Vec::new();
+/// heads.write(&mut file)?;
+///
+/// let kept = VerifiedHeads::read(&file[..])?;
+/// assert_eq!((kept.events(), kept.streams()), (1, 1));
+/// assert_eq!(kept.position(), log.stats(&ctx).await?.last);
+/// // By the first event one log is told from another.
+/// assert_eq!(kept.first(), kept.head(&order).map(|head| head.cid));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifiedHeads {
     first: Option<EventCid>,

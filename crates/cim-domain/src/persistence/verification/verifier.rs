@@ -22,6 +22,35 @@ use super::task::Task;
 const WALKS_A_WORKER: usize = 4;
 
 /// Verifies a log.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use cim_domain::persistence::verification::Verifier;
+/// # use cim_domain::store::{Context, EventLogExt, ExpectedVersion, NewEvent, StreamId};
+/// # let store = cim_domain::open("memory:").await?;
+/// # let (log, ctx) = (store.log(), Context::new());
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed]).await?;
+/// // Every night: what is new.
+/// let night = Verifier::new(log.clone()).verify(&ctx, |_| ()).await?;
+///
+/// // Every week: all of it again, in the log and in the streams, and no other log will do. It has
+/// // the time, so it leaves the other cores to the application.
+/// let week = Verifier::new(log)
+///     .since(night.heads)
+///     .reading_all()
+///     .reading_streams()
+///     .expecting_the_same_log()
+///     .with_workers(1)
+///     .verify(&ctx, |_| ())
+///     .await?;
+/// assert!(week.is_sound());
+/// assert_eq!((week.events, week.events_before), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Verifier {
     log: Arc<dyn EventLog>,

@@ -61,6 +61,28 @@ pub enum KeyFileError {
 /// Writes a signing key into a new file that only its owner can read, and flushes it. On systems
 /// other than Unix the directory's permissions decide who can read it.
 ///
+/// ```
+/// use cim_domain::persistence::checkpoint::note::{
+///     KeyFileError, SigningKey, read_signing_key, read_verifier_key, write_signing_key,
+/// };
+///
+/// # let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("orders.key");
+/// let key = SigningKey::generate("example.com/orders")?;
+/// write_signing_key(&path, &key)?;
+/// assert_eq!(read_signing_key(&path)?.verifier(), key.verifier());
+///
+/// // A key is never overwritten: what it signed could not be told from what others sign.
+/// let again = write_signing_key(&path, &SigningKey::generate("example.com/orders")?);
+/// assert!(matches!(again, Err(KeyFileError::Exists { .. })));
+///
+/// // What is given to others.
+/// let public = directory.path().join("orders.pub");
+/// std::fs::write(&public, format!("{}\n", key.verifier()))?;
+/// assert_eq!(read_verifier_key(&public)?, *key.verifier());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Where the file is there already, or can't be written.
 pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), KeyFileError> {

@@ -78,6 +78,16 @@ pub enum KeyError {
 
 /// What tells keys of the same name apart: the first four bytes of SHA-256 over the key's name, a
 /// newline, the signature type and the public key. An aid for finding, no proof.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::note::{KeyId, VerifierKey};
+///
+/// let key: VerifierKey =
+///     "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse()?;
+/// assert_eq!(key.id().to_bytes(), [0xc7, 0x4f, 0x20, 0xa3]);
+/// assert_eq!(KeyId::from_bytes([0xc7, 0x4f, 0x20, 0xa3]).to_string(), "c74f20a3");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 4]);
 
@@ -203,6 +213,21 @@ impl fmt::Debug for VerifierKey {
 }
 
 /// A key that signs. It is overwritten in memory when it is dropped.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::note::SigningKey;
+///
+/// let key = SigningKey::generate("example.com/orders")?;
+/// let secret = key.to_secret_text(); // for a keeper of secrets; it, too, is overwritten
+/// assert!(secret.starts_with("PRIVATE+KEY+example.com/orders+"));
+/// assert_eq!(SigningKey::parse(&secret)?.verifier(), key.verifier());
+///
+/// // From a keeper of secrets that keeps 32 random bytes.
+/// # let seed = [7; 32];
+/// let key = SigningKey::from_seed("example.com/orders", &seed)?;
+/// assert_eq!(key.verifier().name(), "example.com/orders");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SigningKey {
     verifier: VerifierKey,
     key: ed25519_dalek::SigningKey,

@@ -28,7 +28,9 @@ const SIGNATURE_MARK: &str = "\u{2014} ";
 /// // Somebody else, who has the text and the key for verifying.
 /// let known: VerifierKey = key.verifier().to_string().parse()?;
 /// let note = SignedNote::parse(note.as_bytes())?;
-/// assert_eq!(note.verify(&[known])?[0].name(), "example.com/log");
+/// let said = &note.signatures()[0]; // who says to have signed it
+/// assert_eq!((said.name.as_str(), said.key_id), (known.name(), known.id()));
+/// assert_eq!(note.verify(&[known])?[0].name(), "example.com/log"); // who has
 /// assert_eq!(note.text(), "Nothing was rewritten.\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -17,6 +17,24 @@ pub struct FullTile {
 
 /// A tree, as far as it is not in full tiles: at most 255 events, 255 hashes per level and 4 095
 /// positions.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::tiles::Edge;
+/// use cim_domain::store::{EventCid, Position};
+///
+/// let mut tree = Edge::default();
+/// let mut full = Vec::new();
+/// for position in 1..=255 {
+///     tree.push(Position::new(position), EventCid::from_digest([7; 32]), &mut full);
+/// }
+/// assert!(full.is_empty());
+///
+/// // The last event of the first tile.
+/// let last = (Position::new(256), EventCid::from_digest([8; 32]));
+/// tree.push(last.0, last.1, &mut full);
+/// assert_eq!((tree.size(), tree.last()), (256, Some(last)));
+/// assert_eq!((full[0].tile.to_string(), full[0].tile.end()), ("tile/entries/000".into(), 256));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edge {
     pub(super) size: u64,

@@ -108,6 +108,22 @@ impl fmt::Display for TilePiece {
 
 /// Everything that C2SP's format has for a tree of this size: first the bundles, then the tiles
 /// level by level.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::tiles::pieces_of;
+///
+/// let pieces: Vec<_> = pieces_of(300).map(|piece| (piece.to_string(), piece.bytes())).collect();
+/// assert_eq!(
+///     pieces,
+///     [
+///         ("tile/entries/000".to_owned(), 256 * 38), // 256 events of 38 bytes
+///         ("tile/entries/001.p/44".to_owned(), 44 * 38),
+///         ("tile/0/000".to_owned(), 256 * 32), // the hashes of the events
+///         ("tile/0/001.p/44".to_owned(), 44 * 32),
+///         ("tile/1/000.p/1".to_owned(), 32), // the hash above the first 256
+///     ]
+/// );
+/// ```
 pub fn pieces_of(size: u64) -> impl Iterator<Item = TilePiece> {
     let bundles = row(size).map(|(index, width)| TilePiece {
         tile: Tile::Entries { index },

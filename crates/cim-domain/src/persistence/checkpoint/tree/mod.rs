@@ -26,6 +26,17 @@ pub const LEAF_BYTES: usize = 36;
 const CID_PREFIX: [u8; 4] = [0x01, 0x71, 0x12, 0x20];
 
 /// The leaf of an event: its binary CID.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::tree::{TreeHash, cid_of_leaf, leaf_data};
+/// use cim_domain::store::EventCid;
+///
+/// let cid: EventCid = "bafyreigdmqpykrgxyaxtlafqpqhzrb7qy2rh75nldvfd4tucqmqqme5yje".parse()?;
+/// let leaf = leaf_data(&cid);
+/// assert_eq!(cid_of_leaf(&leaf), Some(cid));
+/// assert_eq!(TreeHash::of_leaf(&leaf), TreeHash::of_event(&cid));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn leaf_data(cid: &EventCid) -> [u8; LEAF_BYTES] {
     let mut leaf = [0; LEAF_BYTES];
@@ -43,6 +54,14 @@ pub fn cid_of_leaf(leaf: &[u8]) -> Option<EventCid> {
 }
 
 /// The hash of a leaf, of a subtree or of a whole tree. Shown as base64, as checkpoints do.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::tree::TreeHash;
+///
+/// let root = TreeHash::of_node(TreeHash::of_leaf(b"one"), TreeHash::of_leaf(b"two"));
+/// assert_eq!(TreeHash::from_base64(&root.to_string()), Some(root));
+/// assert_eq!(TreeHash::from_bytes(*root.as_bytes()), root);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TreeHash([u8; 32]);
 
@@ -133,6 +152,16 @@ impl fmt::Debug for TreeHash {
 /// tree.push(b"two");
 /// let (one, two) = (TreeHash::of_leaf(b"one"), TreeHash::of_leaf(b"two"));
 /// assert_eq!((tree.size(), tree.root()), (2, TreeHash::of_node(one, two)));
+/// tree.push_hash(TreeHash::of_leaf(b"three"));
+///
+/// // All that is needed to go on later: here the hash above the first two leaves, and the third's.
+/// let (size, peaks) = (tree.size(), tree.peaks().to_vec());
+/// assert_eq!(peaks.len(), 2);
+/// let mut later = TreeHasher::from_peaks(size, peaks).ok_or("3 is two and one")?;
+/// later.push(b"four");
+/// tree.push(b"four");
+/// assert_eq!(later.root(), tree.root());
+/// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeHasher {

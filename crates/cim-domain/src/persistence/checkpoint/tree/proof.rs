@@ -52,6 +52,30 @@ fn split(size: u64) -> u64 {
 /// The parts whose hashes prove that the leaf at `index` is in a tree of `size` leaves, from the
 /// leaf's sibling up to the root's child (RFC 6962, section 2.1.1).
 ///
+/// ```
+/// use cim_domain::persistence::checkpoint::tree::{
+///     Subtree, TreeHash, TreeHasher, inclusion_path, verify_inclusion,
+/// };
+///
+/// let leaves = [b"a", b"b", b"c", b"d", b"e"].map(|leaf| TreeHash::of_leaf(leaf));
+/// let root_of = |part: Subtree| {
+///     let mut tree = TreeHasher::new();
+///     for leaf in &leaves[part.start as usize..part.end as usize] {
+///         tree.push_hash(*leaf);
+///     }
+///     tree.root()
+/// };
+///
+/// // The third leaf's sibling is the fourth; then come the first two, and the fifth.
+/// let path = inclusion_path(2, 5)?;
+/// assert_eq!(path, [Subtree::new(3, 4), Subtree::new(0, 2), Subtree::new(4, 5)]);
+///
+/// // Whoever checks it needs the leaf, the root and these three hashes.
+/// let proof: Vec<TreeHash> = path.into_iter().map(root_of).collect();
+/// verify_inclusion(leaves[2], 2, 5, root_of(Subtree::new(0, 5)), &proof)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Where there is no such leaf.
 pub fn inclusion_path(index: u64, size: u64) -> Result<Vec<Subtree>, ProofError> {
@@ -76,6 +100,26 @@ pub fn inclusion_path(index: u64, size: u64) -> Result<Vec<Subtree>, ProofError>
 
 /// The parts whose hashes prove that a tree of `old` leaves is the beginning of one of `new`
 /// leaves (RFC 6962, section 2.1.2). None where the sizes are equal or the old one is 0.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::tree::{
+///     Subtree, TreeHash, consistency_path, verify_consistency,
+/// };
+///
+/// // The root of two leaves is kept; later there are three.
+/// let [a, b, c] = [b"a", b"b", b"c"].map(|leaf| TreeHash::of_leaf(leaf));
+/// let old = TreeHash::of_node(a, b);
+/// let new = TreeHash::of_node(old, c);
+///
+/// // What is not known yet is the third alone.
+/// assert_eq!(consistency_path(2, 3)?, [Subtree::new(2, 3)]);
+/// verify_consistency(2, old, 3, new, &[c])?;
+///
+/// // Had the first leaf been replaced, no hashes could prove it.
+/// let rewritten = TreeHash::of_node(TreeHash::of_node(c, b), c);
+/// assert!(verify_consistency(2, old, 3, rewritten, &[c]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// Where the old tree is the larger one.

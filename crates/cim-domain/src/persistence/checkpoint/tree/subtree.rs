@@ -3,6 +3,18 @@
 use super::{TreeHash, root_of_peaks};
 
 /// The leaves from `start`, inclusive, to `end`, exclusive, as a part of a tree.
+///
+/// ```
+/// use cim_domain::persistence::checkpoint::tree::{Node, Subtree, TreeHash};
+///
+/// // Of a proof that names the leaves 0 to 2: the hash above the first two is kept, and the third's.
+/// let part = Subtree::new(0, 3);
+/// assert_eq!(part.nodes(), [Node { height: 1, index: 0 }, Node { height: 0, index: 2 }]);
+///
+/// let [a, b, c] = [b"a", b"b", b"c"].map(|leaf| TreeHash::of_leaf(leaf));
+/// let two = TreeHash::of_node(a, b);
+/// assert_eq!(Subtree::root(&[two, c]), TreeHash::of_node(two, c));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subtree {
     /// The first leaf's index.
