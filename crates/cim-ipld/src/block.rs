@@ -47,7 +47,7 @@ pub const BLOCK_FORMAT_VERSION: u64 = 1;
 ///     previous: None,
 /// };
 /// event.validate()?;
-/// let mut block = Vec::new();
+/// let mut block = Vec::with_capacity(event.encoded_len_upper_bound());
 /// event.encode_into(&mut block);
 /// let cid = EventCid::of(&block);
 ///

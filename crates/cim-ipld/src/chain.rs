@@ -51,9 +51,13 @@ pub struct ChainLink<'a> {
 /// # EventBlock { version: 2, previous: Some(EventCid::of(&one)), ..first }.encode_into(&mut two);
 ///
 /// let mut chain = ChainVerifier::start("bank.account.7");
-/// chain.push(&one, &EventCid::of(&one))?;
+/// let kept = chain.push(&one, &EventCid::of(&one))?;
 /// let head = chain.push(&two, &EventCid::of(&two))?;
 /// assert_eq!((head.version, head.cid), (2, EventCid::of(&two)));
+///
+/// // Another day, from the head that was kept.
+/// let mut rest = ChainVerifier::resume("bank.account.7", kept);
+/// assert_eq!(rest.push(&two, &EventCid::of(&two))?, head);
 ///
 /// let mut without_the_first = ChainVerifier::start("bank.account.7");
 /// let fault = without_the_first.push(&two, &EventCid::of(&two)).unwrap_err();
@@ -139,6 +143,32 @@ impl ChainVerifier {
 /// Verifies that an event follows `head`, the last verified event of a stream, `None` at its
 /// beginning, and gives the head with it. For whoever keeps the heads of many streams; a
 /// [`ChainVerifier`] keeps one.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use cim_ipld::{ChainFaultKind, ChainLink, EventCid, verify_link};
+///
+/// let [first, second] = [EventCid::from_digest([1; 32]), EventCid::from_digest([2; 32])];
+/// let log = [
+///     ChainLink { stream: "bank.account.7", version: 1, previous: None, cid: first },
+///     ChainLink { stream: "bank.account.8", version: 1, previous: None, cid: second },
+///     ChainLink { stream: "bank.account.7", version: 3, previous: Some(second), cid: first },
+/// ];
+///
+/// let mut heads = HashMap::new();
+/// let fault = log.iter().find_map(|link| {
+///     let head = heads.get(link.stream).copied();
+///     match verify_link(link.stream, head, link) {
+///         Ok(head) => {
+///             heads.insert(link.stream, head);
+///             None
+///         }
+///         Err(fault) => Some(fault),
+///     }
+/// });
+/// assert_eq!(fault.map(|fault| fault.kind), Some(ChainFaultKind::Gap { found: 3 }));
+/// assert_eq!(heads["bank.account.7"].version, 1);
+/// ```
 ///
 /// # Errors
 /// As [`ChainVerifier::link`].

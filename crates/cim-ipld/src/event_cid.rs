@@ -38,6 +38,13 @@ const TEXT_LEN: usize = 59;
 /// let cid = EventCid::of(b"\xa0"); // the empty DAG-CBOR map
 /// assert_eq!(cid.to_string(), "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua");
 /// assert_eq!("bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua".parse(), Ok(cid));
+///
+/// // Where 32 bytes are kept instead of 59 characters.
+/// let kept: [u8; 32] = *cid.digest();
+/// assert_eq!(EventCid::from_digest(kept), cid);
+///
+/// // For whoever takes CIDs of any kind.
+/// assert_eq!(cid.to_cid(), cim_ipld::cid_of_dag_cbor(b"\xa0"));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventCid([u8; 32]);

@@ -8,6 +8,15 @@ use crate::cbor::CborFault;
 ///
 /// A block that was stored and no longer decodes was altered after it was written, or was written
 /// by something that does not follow the format; compare its CID with the stored one to know which.
+///
+/// ```
+/// use cim_ipld::{BlockErrorKind, EventBlock, MetadataRef};
+///
+/// // A map of one entry, of which the value is no text.
+/// let error = MetadataRef::from_canonical(b"\xa1\x61k\x07").unwrap_err();
+/// assert!(matches!(error.kind(), BlockErrorKind::WrongType { .. }));
+/// assert_eq!((error.field(), error.offset()), (Some("meta"), Some(3)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockError {
     kind: BlockErrorKind,

@@ -9,6 +9,16 @@ use crate::dag_cbor::CodecError;
 use crate::{CidFault, VarintFault, VerifyError};
 
 /// Why a CAR was not read or written.
+///
+/// ```
+/// use cim_ipld::car::{CarErrorKind, CarReader};
+///
+/// let error = CarReader::new(&b"\x3a\xa2"[..]).unwrap_err();
+/// assert!(matches!(error.kind(), CarErrorKind::Cut { missing: 57 }));
+/// assert_eq!(error.offset(), 0); // of the header, which should have 58 bytes
+/// let CarErrorKind::Cut { missing } = error.into_kind() else { unreachable!() };
+/// assert_eq!(missing, 57);
+/// ```
 #[derive(Debug)]
 pub struct CarError {
     offset: u64,

@@ -51,6 +51,30 @@ impl CarBlock<'_> {
 ///
 /// It reads ahead into a buffer of 64 KiB, which grows where a section is longer: up to twice
 /// [`MAX_BLOCK_LEN`], as bytes arrive, whatever the file says.
+///
+/// ```
+/// # use cim_ipld::car::CarWriter;
+/// use cim_ipld::car::CarReader;
+/// use cim_ipld::{HashFunction, RAW_CODE, cid_of};
+///
+/// # let poem = b"a poem";
+/// # let cid = cid_of(RAW_CODE, HashFunction::Sha2_256, poem);
+/// # let mut writer = CarWriter::new(Vec::new(), &[cid])?;
+/// # writer.write_block(&cid, poem)?;
+/// # let file = writer.finish()?;
+/// // An index of a file that was just checked: where each block's bytes are.
+/// let mut reader = CarReader::new(&file[..])?.without_verification();
+/// let mut index = Vec::new();
+/// while let Some(block) = reader.next_block()? {
+///     index.push((block.cid, block.block_offset(), block.bytes.len()));
+/// }
+/// assert_eq!(reader.position(), file.len() as u64);
+///
+/// let (found, start, length) = index[0];
+/// let bytes = &file[start as usize..][..length];
+/// assert_eq!(cid_of(RAW_CODE, HashFunction::Sha2_256, bytes), found);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct CarReader<R> {
     window: Window<R>,
     version: u8,

@@ -15,6 +15,24 @@ use crate::varint::write_varint;
 /// It writes each section with two calls and keeps nothing, so give it a
 /// [`BufWriter`](std::io::BufWriter). The blocks are not hashed: whoever has a block has its CID,
 /// and the reader checks it.
+///
+/// ```
+/// use cim_ipld::car::{CarWriter, encode_section_head};
+/// use cim_ipld::{Block, HashFunction, RAW_CODE};
+///
+/// let poem = Block::new(RAW_CODE, HashFunction::Sha2_256, "a poem");
+/// let mut writer = CarWriter::new(Vec::new(), &[poem.cid])?;
+/// let header = writer.bytes_written();
+/// assert_eq!(writer.write_block(&poem.cid, &poem.bytes)?, header); // where its section is
+///
+/// // The section: its length and the CID, then the block.
+/// let mut section = Vec::new();
+/// encode_section_head(&poem.cid, poem.bytes.len(), &mut section)?;
+/// section.extend_from_slice(&poem.bytes);
+/// assert_eq!(writer.bytes_written(), header + section.len() as u64);
+/// assert!(writer.finish()?.ends_with(&section));
+/// # Ok::<(), cim_ipld::car::CarError>(())
+/// ```
 pub struct CarWriter<W> {
     write: W,
     /// The length and CID of the section under way; kept for its memory.

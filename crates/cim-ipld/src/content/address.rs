@@ -23,6 +23,12 @@ const IDENTITY_CODE: u64 = 0x00;
 /// assert_eq!(HashFunction::default(), HashFunction::Sha2_256);
 /// assert_eq!("blake3".parse(), Ok(HashFunction::Blake3));
 /// assert_eq!(HashFunction::Blake3.to_string(), "blake3");
+///
+/// // Which one a CID was made with.
+/// let cid = cim_ipld::cid_of(cim_ipld::RAW_CODE, HashFunction::Blake3, b"hello");
+/// let hash = HashFunction::from_code(cid.hash().code());
+/// assert_eq!(hash, Some(HashFunction::Blake3));
+/// assert_eq!(cid.hash().digest(), HashFunction::Blake3.digest(b"hello"));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

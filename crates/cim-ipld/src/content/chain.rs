@@ -83,6 +83,21 @@ impl<T: TypedContent> ContentChain<T> {
 
     /// Chooses the hash function of what is appended from here on. One chain may have links of
     /// several.
+    ///
+    /// ```
+    /// # use cim_ipld::{ContentChain, HashFunction, TypedContent};
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Price(u64);
+    /// # impl TypedContent for Price {
+    /// #     const NAME: &'static str = "shop.price";
+    /// # }
+    /// let mut chain = ContentChain::<Price>::new();
+    /// let first = chain.append(&Price(300))?;
+    /// let mut chain = chain.with_hash(HashFunction::Blake3);
+    /// let second = chain.append(&Price(320))?;
+    /// assert_ne!(first.link.cid.hash().code(), second.link.cid.hash().code());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_hash(mut self, hash: HashFunction) -> Self {
         self.hash = hash;

@@ -67,6 +67,12 @@ impl ContentCodec {
 /// let block = Invoice { number: 7 }.to_block(HashFunction::Sha2_256)?;
 /// assert_eq!(block.bytes, b"\xa1\x66number\x07"[..]);
 /// assert_eq!(Invoice::from_block(&block)?, Invoice { number: 7 });
+///
+/// // The bytes alone, where something else keeps their address.
+/// let bytes = Invoice { number: 7 }.to_bytes()?;
+/// assert_eq!(bytes, block.bytes);
+/// assert_eq!(Invoice::from_bytes(&bytes)?, Invoice { number: 7 });
+/// assert_eq!(Invoice::CODEC.code(), block.cid.codec());
 /// # Ok::<(), cim_ipld::TypedContentError>(())
 /// ```
 pub trait TypedContent: Serialize + DeserializeOwned {

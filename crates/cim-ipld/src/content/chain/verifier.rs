@@ -13,6 +13,32 @@ use super::link::{ContentHead, ContentLink};
 /// head that the last one ended with. The chain alone cannot show that it was cut off at its end or
 /// replaced as a whole; a head that was kept elsewhere can, given to
 /// [`expecting`](ContentChainVerifier::expecting).
+///
+/// ```
+/// # use cim_ipld::TypedContent;
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Price(u64);
+/// # impl TypedContent for Price {
+/// #     const NAME: &'static str = "shop.price";
+/// # }
+/// use cim_ipld::{ContentChain, ContentChainVerifier};
+///
+/// let mut chain = ContentChain::<Price>::new();
+/// let first = chain.append(&Price(300))?;
+/// let second = chain.append(&Price(320))?;
+///
+/// // A file that should have both links.
+/// let mut verifier = ContentChainVerifier::start::<Price>().expecting(second.head);
+/// verifier.push(&first.link.cid, &first.link.bytes)?;
+/// let part = verifier.head().ok_or("one was pushed")?;
+/// assert!(verifier.finish().is_err()); // it was cut off
+///
+/// // The rest of it, from where the first part ended.
+/// let mut verifier = ContentChainVerifier::resume::<Price>(part).expecting(second.head);
+/// verifier.push(&second.link.cid, &second.link.bytes)?;
+/// assert_eq!(verifier.finish()?, Some(second.head));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ContentChainVerifier {
     name: &'static str,

@@ -27,6 +27,33 @@ pub enum Since {
 ///
 /// Every block is checked against the CID that the link after it names, so all that it returns is
 /// proven by the head. It keeps the links, not their contents.
+///
+/// ```
+/// # use std::collections::HashMap;
+/// # use cim_ipld::TypedContent;
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Price(u64);
+/// # impl TypedContent for Price {
+/// #     const NAME: &'static str = "shop.price";
+/// # }
+/// use cim_ipld::{ContentChain, Since};
+///
+/// # let mut blocks = HashMap::new();
+/// # let mut chain = ContentChain::<Price>::new();
+/// # for price in [300, 320, 290] {
+/// #     let link = chain.append(&Price(price))?.link;
+/// #     blocks.insert(link.cid, link.bytes);
+/// # }
+/// let mut walk = chain.walk(Since::Seq(1))?;
+/// while let Some(cid) = walk.wanted() {
+///     // However it comes: from a network, in a future, on another thread.
+///     let bytes = blocks.get(cid).cloned();
+///     walk.supply(bytes.as_deref())?;
+/// }
+/// let links = walk.finish()?;
+/// assert_eq!(links.iter().map(|link| link.seq).collect::<Vec<_>>(), [2, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ContentWalk {
     name: &'static str,
