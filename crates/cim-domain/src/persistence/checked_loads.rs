@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cim_ipld::{ChainFault, ChainHead, ChainVerifier, EventCid};
-use cim_store::RecordedEvent;
+use cim_ipld::{ChainFault, ChainHead, ChainLink, ChainVerifier, EventCid, verify_link};
+use cim_store::{Direction, RecordedEvent};
 
 use super::retry::mix;
 
@@ -90,7 +90,9 @@ impl Verifier {
     pub(super) fn stream(&self) -> StreamCheck {
         StreamCheck {
             is_on: self.applies(),
+            direction: Direction::Forwards,
             chain: None,
+            later: None,
             block: Vec::new(),
         }
     }
@@ -125,19 +127,67 @@ fn is_sampled(read: u64, one_in: NonZeroU32) -> bool {
 #[derive(Debug)]
 pub(super) struct StreamCheck {
     is_on: bool,
+    direction: Direction,
+    /// Forwards: the events so far.
     chain: Option<ChainVerifier>,
+    /// Backwards: the event that came last, which is the one after the next.
+    later: Option<Later>,
     block: Vec<u8>,
 }
 
+/// What an event says about its place, for the check of the one before it.
+#[derive(Clone, Copy, Debug)]
+struct Later {
+    version: u64,
+    previous: Option<EventCid>,
+    cid: EventCid,
+}
+
 impl StreamCheck {
-    /// Checks the next event: its content against its CID, and its link against the event before
-    /// it. What the first event of a read that begins inside the stream follows is not known here.
+    /// Of a read whose events come in this order.
+    pub(super) fn in_direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// Checks the next event: its content against its CID, and its link against its neighbour that
+    /// came before. What the earliest event of a read that begins inside the stream follows is not
+    /// known here.
     pub(super) fn check(&mut self, event: &RecordedEvent) -> Result<(), ChainFault> {
         if !self.is_on {
             return Ok(());
         }
-        let chain = self.chain.get_or_insert_with(|| chain_before(event));
-        push(chain, &mut self.block, event)
+        match self.direction {
+            Direction::Forwards => {
+                let chain = self.chain.get_or_insert_with(|| chain_before(event));
+                push(chain, &mut self.block, event)
+            }
+            Direction::Backwards => self.check_backwards(event),
+        }
+    }
+
+    fn check_backwards(&mut self, event: &RecordedEvent) -> Result<(), ChainFault> {
+        push(&mut chain_before(event), &mut self.block, event)?;
+        let this = Later {
+            version: event.version.get(),
+            previous: event.previous,
+            cid: event.cid,
+        };
+        let Some(later) = self.later.replace(this) else {
+            return Ok(());
+        };
+        let head = ChainHead {
+            version: this.version,
+            cid: this.cid,
+        };
+        let stream = event.stream.as_str();
+        let link = ChainLink {
+            stream,
+            version: later.version,
+            previous: later.previous,
+            cid: later.cid,
+        };
+        verify_link(stream, Some(head), &link).map(drop)
     }
 }
 

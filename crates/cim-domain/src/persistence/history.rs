@@ -31,7 +31,10 @@ impl<E> From<&Recorded<E>> for Cause {
     }
 }
 
-/// Events of one aggregate in order, or the error that ends them.
+/// Events of one aggregate in the order that was asked for.
+///
+/// An event that is not understood, or not what was stored, is an error in its place, and the others
+/// follow it; an error of the log ends the history.
 ///
 /// A [`Stream`], for those who use the `futures` crates; [`next`](Self::next) and
 /// [`all`](Self::all) need neither.
@@ -75,7 +78,7 @@ impl<A: Aggregate> History<A> {
         self.reader.unknown()
     }
 
-    /// All events that are left. For histories that fit into memory.
+    /// All events that are left, or the first error. For histories that fit into memory.
     ///
     /// # Errors
     /// As [`next`](Self::next).

@@ -124,6 +124,36 @@ async fn an_event_that_was_replaced_with_a_cid_of_its_own_breaks_the_link_of_the
 }
 
 #[tokio::test]
+async fn what_was_altered_is_found_by_whoever_reads_backwards() {
+    let without_the_third = ScriptedLog::leaving_out(deposits(|_| {}).await, Version::new(3));
+    for (log, said) in [
+        (deposits(richer).await, "the event was altered"),
+        (
+            deposits(richer_with_its_cid).await,
+            "continues another history",
+        ),
+        (without_the_third as Arc<dyn EventLog>, "missing"),
+    ] {
+        let accounts = verifying(&log, LoadVerification::EveryRead);
+        let range = StreamRange::all().backwards();
+        let mut history = accounts.history(&ctx(), &ID, range).await.unwrap();
+        let error = loop {
+            if let Err(error) = history.next().await.unwrap() {
+                break error;
+            }
+        };
+        let RepositoryError::Integrity {
+            version, source, ..
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!(version, Version::new(2));
+        assert!(source.to_string().contains(said), "{source}");
+    }
+}
+
+#[tokio::test]
 async fn of_the_reads_of_a_repository_and_its_clones_one_in_so_many_is_verified() {
     let log = deposits(richer).await;
     let one_in = NonZeroU32::new(5).unwrap();
@@ -192,6 +222,25 @@ on_every_store! {
             let range = StreamRange::from(Version::new(from));
             let history = accounts.history(&ctx(), &ID, range).await.unwrap();
             assert_eq!(history.all().await.unwrap().len() as u64, 5 - from);
+        }
+    }
+
+    async fn what_is_sound_is_read_backwards_as_without_verification(store, _clock) {
+        let accounts = verifying(&store.log(), LoadVerification::EveryRead);
+        for cents in 1..=4 {
+            accounts.execute(&Context::new(), &ID, Deposit(cents)).await.unwrap();
+        }
+        let events = TypedEventStore::<AccountEvent>::new(store.log(), "bank", "account")
+            .unwrap()
+            .with_verification(LoadVerification::EveryRead);
+        for to in 1..=5 {
+            let range = StreamRange::all().to(Version::new(to)).backwards();
+            let history = accounts.history(&ctx(), &ID, range).await.unwrap();
+            let history = history.all().await.unwrap().into_iter();
+            let versions: Vec<u64> = history.map(|it| it.recorded.version.get()).collect();
+            assert_eq!(versions, (1..=to.min(4)).rev().collect::<Vec<_>>());
+            let read = events.read(ID, range).await.unwrap();
+            assert_eq!(read.events.len(), versions.len());
         }
     }
 }

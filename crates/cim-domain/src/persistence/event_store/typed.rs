@@ -273,9 +273,10 @@ impl<E: DomainEvent> TypedEventStore<E> {
         is_wanted: impl Fn(&RecordedEvent) -> bool,
     ) -> InfrastructureResult<ReadEvents<E>> {
         let stream = self.stream(aggregate_id)?;
-        let reader = Reader::new(self.unknown_events).in_direction(range.direction);
+        let direction = range.direction;
+        let reader = Reader::new(self.unknown_events).in_direction(direction);
         let events = self.log().read_stream(&self.ctx, &stream, range).await?;
-        let mut check = self.verifier.stream();
+        let mut check = self.verifier.stream().in_direction(direction);
         collect(events, |event| check.check(event), is_wanted, reader).await
     }
 }

@@ -174,7 +174,8 @@ impl<A: Aggregate> Repository<A> {
         let direction = range.direction;
         let events = self.log().read_stream(ctx, &stream, range).await?;
         let reader = Reader::new(self.unknown_events).in_direction(direction);
-        Ok(History::new(events, self.verifier.stream(), reader))
+        let check = self.verifier.stream().in_direction(direction);
+        Ok(History::new(events, check, reader))
     }
 
     /// The last event of a stream, whatever it is.
