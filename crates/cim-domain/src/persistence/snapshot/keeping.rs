@@ -78,6 +78,9 @@ pub(in crate::persistence) struct Last {
     pub(in crate::persistence) in_place_of: Option<Revision>,
     /// It is not there yet: somebody is about to write it.
     pub(in crate::persistence) is_under_way: bool,
+    /// It is not there, because it can't be written: it is too large, say. The next one is tried
+    /// when the policy would want one after it, and not after each event.
+    pub(in crate::persistence) is_impossible: bool,
 }
 
 /// Says that a snapshot is about to be written, until it is written or this is dropped.
@@ -165,6 +168,7 @@ impl<A: Aggregate> Snapshots<A> {
         let stream = taken.head.stream.clone();
         let version = taken.head.version;
         let taken_at = self.store.clock.now();
+        let in_place_of = taken.in_place_of;
         let written = (self.write)(self.store.clone(), ctx.clone(), taken).await;
         match &written {
             Ok(_) => {
@@ -178,7 +182,17 @@ impl<A: Aggregate> Snapshots<A> {
                 self.note(&stream, last);
             }
             // What is there now is to be seen by whoever needs it next.
-            Err(_) => self.forget(&stream),
+            Err(error) if error.is_temporary() => self.forget(&stream),
+            Err(_) => {
+                let last = Last {
+                    version,
+                    taken_at: Some(taken_at),
+                    in_place_of,
+                    is_impossible: true,
+                    ..Last::default()
+                };
+                self.note(&stream, last);
+            }
         }
         written
     }
@@ -188,10 +202,13 @@ impl<A: Aggregate> Snapshots<A> {
         insert(&mut self.known.lock(), stream, last);
     }
 
-    /// Notes what a load found, unless a later one is on its way.
+    /// Notes what a load found, unless a later one is on its way or impossible.
     pub(in crate::persistence) fn note_found(&self, stream: &StreamId, last: Last) {
         let mut known = self.known.lock();
-        match known.get_mut(stream).filter(|known| known.is_under_way) {
+        let is_later = |known: &&mut Last| {
+            known.is_under_way || (known.is_impossible && known.version > last.version)
+        };
+        match known.get_mut(stream).filter(is_later) {
             // The later one has to replace what was found not to stand on the log.
             Some(known) => known.in_place_of = last.in_place_of,
             None => insert(&mut known, stream, last),

@@ -3,6 +3,7 @@
 mod distrust;
 mod format;
 mod histories;
+mod impossible;
 mod repository;
 mod store;
 mod taking;
