@@ -483,6 +483,49 @@ async fn nobody_waits_for_a_copy_and_what_finds_no_room_lags() {
     assert_eq!((repairs.sound, repairs.missing), (6, 4));
 }
 
+#[tokio::test]
+async fn what_can_not_be_copied_keeps_no_other_from_its_repair() {
+    let (store, _) = open_at_noon("memory:").await;
+    let (carts, copies) = open(&*store).await;
+    let plain = Repository::<Cart>::new(store.log());
+    for number in 1..=5 {
+        plain
+            .execute(&ctx(), &format!("cart-{number}"), "lamp".into())
+            .await
+            .unwrap();
+    }
+    // One has grown too large, and one has an event that this program does not know.
+    let half = "x".repeat(1 << 19);
+    for _ in 0..2 {
+        plain
+            .execute(&ctx(), &"cart-2".to_owned(), half.clone())
+            .await
+            .unwrap();
+    }
+    let stream = Cart::stream(&"cart-4".to_owned()).unwrap();
+    let unknown = NewEvent::json("article_blessed", &json!({})).unwrap();
+    let append = Append::new().write(stream, v(1), vec![unknown]);
+    store.log().append(&ctx(), append).await.unwrap();
+
+    let mut missing = 0;
+    let repaired = carts
+        .repair_state_copies(&ctx(), |so_far| missing = so_far.missing)
+        .await;
+    let error = repaired.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            RepositoryError::StateCopy(StateCopyError::TooLarge { .. })
+                | RepositoryError::Decode { .. }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(missing, 3);
+    let listed = copies.list(&ctx(), &all()).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|copy| copy.stream.id()).collect();
+    assert_eq!(listed, ["cart-1", "cart-3", "cart-5"]);
+}
+
 /// On NATS, other clients see the keys by which the copies are documented, and an old copy's
 /// message is gone, not only marked.
 #[cfg(feature = "nats")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cim_store::{Context, Entry, StreamId, StreamPattern, Version};
+use cim_store::{Context, Entry, Fault, StreamId, StreamPattern, Version};
 use cim_subject::{SubjectPattern, encode_token};
 use futures_util::TryStreamExt as _;
 
@@ -184,8 +184,9 @@ impl<A: Aggregate> Repository<A> {
     /// Copies of this type of aggregate whose streams the log does not know are taken away.
     ///
     /// # Errors
-    /// As [`repair_state_copy`](Self::repair_state_copy); it ends with the first one, and can be
-    /// called again.
+    /// As [`repair_state_copy`](Self::repair_state_copy). Where one aggregate can't be rebuilt, or its
+    /// state can't be copied because it is too large, say, the others are put right all the same, and
+    /// the first such error comes at the end. Any other error ends the call, which can be repeated.
     pub async fn repair_state_copies(
         &self,
         ctx: &Context,
@@ -194,19 +195,34 @@ impl<A: Aggregate> Repository<A> {
         let copies = self.copies()?;
         let all = all_of::<A>()?;
         let mut repairs = CopyRepairs::default();
+        let mut failed = None;
+        let mut count = |repaired: Result<CopyCondition, RepositoryError<A::Error>>| {
+            match repaired {
+                Ok(condition) => {
+                    repairs.add(condition);
+                    progress(&repairs);
+                }
+                Err(error) if is_of_one(&error) => {
+                    failed.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        };
         let mut heads = self.log().streams(ctx, &all).await?;
         while let Some(head) = heads.try_next().await? {
-            repairs.add(self.repair_copy(ctx, &head.stream).await?);
-            progress(&repairs);
+            count(self.repair_copy(ctx, &head.stream).await)?;
         }
         let listed = copies.store.list(ctx, &all).await;
         for copy in listed.map_err(RepositoryError::StateCopy)? {
             if self.log().head(ctx, &copy.stream).await?.is_none() {
-                repairs.add(self.repair_copy(ctx, &copy.stream).await?);
-                progress(&repairs);
+                count(self.repair_copy(ctx, &copy.stream).await)?;
             }
         }
-        Ok(repairs)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(repairs),
+        }
     }
 
     async fn repair_copy(
@@ -273,6 +289,23 @@ impl<A: Aggregate> Repository<A> {
 
     fn copies(&self) -> Result<&Copies<A>, RepositoryError<A::Error>> {
         self.copies.as_ref().ok_or(RepositoryError::NoStateCopies)
+    }
+}
+
+/// Whether it is an aggregate by itself that can't be rebuilt or copied, whatever is done with the
+/// others.
+fn is_of_one<E: std::error::Error>(error: &RepositoryError<E>) -> bool {
+    match error {
+        RepositoryError::Decode { .. } | RepositoryError::Integrity { .. } => true,
+        RepositoryError::StateCopy(error) => matches!(
+            error,
+            StateCopyError::Encode { .. } | StateCopyError::TooLarge { .. }
+        ),
+        // Its first events were truncated, or its chain is broken.
+        RepositoryError::Store(error) => {
+            matches!(error.fault(), Some(Fault::NotFound | Fault::Integrity))
+        }
+        _ => false,
     }
 }
 
