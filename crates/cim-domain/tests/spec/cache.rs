@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::account::{Account, AccountCommand, AccountError, AccountEvent, ID, ctx, empty_log};
+use crate::rewritten_store::RewrittenLog;
 use crate::scripted_log::{Fate, ScriptedLog};
 use crate::stores::on_every_store;
 use crate::watched_log::{Asked, WatchedLog};
@@ -313,7 +314,7 @@ async fn who_verifies_every_read_does_not_use_what_was_read_without() {
     let honest = empty_log().await;
     let honestly = Repository::<Account>::new(honest.clone());
     honestly.execute(&ctx(), &ID, Deposit(1)).await.unwrap();
-    let altering = ScriptedLog::altering(honest, |event| event.payload = r#"{"cents":9}"#.into());
+    let altering = RewrittenLog::altering(honest, |event| event.payload = r#"{"cents":9}"#.into());
     let careless = Repository::<Account>::new(altering.clone()).with_cache(&cache);
     assert_eq!(careless.load(&ctx(), &ID).await.unwrap().state.balance, 9);
     let careful = careless.with_verification(LoadVerification::EveryRead);

@@ -10,7 +10,7 @@ use cim_ipld::EventCid;
 use cim_ipld::car::{CarReader, CarWriter};
 
 use crate::car_histories::{cids, empty, exported, log_with, try_import};
-use crate::scripted_log::ScriptedLog;
+use crate::rewritten_store::RewrittenLog;
 
 async fn small() -> Arc<dyn EventLog> {
     log_with(&[vec![(1, 2)], vec![(2, 1), (1, 1)], vec![(3, 1)]]).await
@@ -213,7 +213,7 @@ async fn an_event_of_a_newer_format_is_refused_by_its_number_and_is_no_damage() 
 /// of the events.
 async fn of_commits(commits: usize, alter: fn(&mut RecordedEvent)) -> Vec<u8> {
     let commits: Vec<_> = (0..commits).map(|number| vec![(number, 1)]).collect();
-    let log = ScriptedLog::altering(log_with(&commits).await, alter);
+    let log = RewrittenLog::altering(log_with(&commits).await, alter);
     let log: Arc<dyn EventLog> = log;
     exported(&log).await.1
 }

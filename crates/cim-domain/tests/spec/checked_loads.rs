@@ -12,7 +12,7 @@ use cim_domain::{Repository, RepositoryError};
 use uuid::Uuid;
 
 use crate::account::{Account, AccountCommand, AccountError, AccountEvent, ID, ctx, empty_log};
-use crate::scripted_log::ScriptedLog;
+use crate::rewritten_store::RewrittenLog;
 use crate::stores::on_every_store;
 use AccountCommand::{Deposit, Withdraw};
 
@@ -26,7 +26,7 @@ async fn deposits(alter: fn(&mut RecordedEvent)) -> Arc<dyn EventLog> {
     for cents in 1..=4 {
         accounts.execute(&ctx, &ID, Deposit(cents)).await.unwrap();
     }
-    ScriptedLog::altering(log, alter)
+    RewrittenLog::altering(log, alter)
 }
 
 /// The second deposit becomes one of 9 cents.

@@ -5,7 +5,7 @@ use cim_domain::{Aggregate, DecodeError, Repository, RepositoryError};
 use serde_json::json;
 
 use crate::account::{Account, AccountCommand, ID, accounts, ctx};
-use crate::scripted_log::ScriptedLog;
+use crate::rewritten_store::RewrittenLog;
 
 #[tokio::test]
 async fn each_way_of_not_understanding_an_event_has_an_error_of_its_own() {
@@ -67,7 +67,7 @@ async fn nothing_is_decided_upon_a_state_from_which_an_event_is_missing() {
         accounts.execute(&ctx(), &ID, deposit).await.unwrap();
     }
     for version in [1, 2] {
-        let log = ScriptedLog::leaving_out(accounts.log().clone(), Version::new(version));
+        let log = RewrittenLog::leaving_out(accounts.log().clone(), Version::new(version));
         let broken = Repository::<Account>::new(log);
         let withdraw = AccountCommand::Withdraw(1);
         let error = broken.execute(&ctx(), &ID, withdraw).await.unwrap_err();

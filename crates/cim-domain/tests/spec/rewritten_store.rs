@@ -1,4 +1,4 @@
-//! A store whose log tells another history than the one that was stored, and counts what is read.
+//! A store, and a log, that tell another history than the one that was stored, and count what is read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use cim_domain::store::{
     Context, Damage, EventCid, EventFilter, EventLog, EventLogError, EventStream, Examination,
     Examined, Head, HeadStream, Health, LogCapabilities, LogQuery, LogStats, OrderedAppend,
     Position, RecordedEvent, Resolution, SharedSubscriptions, Store, StreamId, StreamPattern,
-    StreamRange, Truncation, positions,
+    StreamRange, Truncation, Version, positions,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -117,7 +117,7 @@ impl Store for RewrittenStore {
     }
 }
 
-struct RewrittenLog {
+pub(crate) struct RewrittenLog {
     inner: Arc<dyn EventLog>,
     telling: Telling,
     read: Arc<AtomicU64>,
@@ -125,6 +125,34 @@ struct RewrittenLog {
 }
 
 impl RewrittenLog {
+    /// A log that hands out something else than it took.
+    pub(crate) fn altering(inner: Arc<dyn EventLog>, alter: fn(&mut RecordedEvent)) -> Arc<Self> {
+        Self::telling(inner, move |mut event| {
+            alter(&mut event);
+            vec![event]
+        })
+    }
+
+    /// A broken log: its reads skip this version.
+    pub(crate) fn leaving_out(inner: Arc<dyn EventLog>, version: Version) -> Arc<Self> {
+        let is_kept = move |event: &RecordedEvent| event.version != version;
+        Self::telling(inner, move |event| {
+            Some(event).filter(is_kept).into_iter().collect()
+        })
+    }
+
+    fn telling(
+        inner: Arc<dyn EventLog>,
+        telling: impl Fn(RecordedEvent) -> Vec<RecordedEvent> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            telling: Arc::new(telling),
+            read: Arc::default(),
+            damaged: None,
+        })
+    }
+
     fn tell(&self, events: EventStream) -> EventStream {
         let (telling, read) = (Arc::clone(&self.telling), Arc::clone(&self.read));
         events

@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use cim_domain::store::clock::Sleep;
-use cim_domain::store::examination::by_reading;
 use cim_domain::store::ordered::one_by_one;
 use cim_domain::store::{
     Append, Appended, AppendedInOrder, Clock, CommitId, Context, EventFilter, EventLog,
     EventLogError, EventStream, Examination, ExpectedVersion, Head, HeadStream, LogCapabilities,
     LogQuery, LogStats, ManualClock, NewEvent, OrderedAppend, Position, RecordedEvent, Resolution,
-    StreamId, StreamPattern, StreamRange, Timestamp, Truncation, Version, positions,
+    StreamId, StreamPattern, StreamRange, Timestamp, Truncation,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _};
 
 /// What becomes of one append.
 #[derive(Clone, Debug)]
@@ -37,8 +35,6 @@ pub(crate) struct ScriptedLog {
     script: Mutex<VecDeque<Fate>>,
     appends: Mutex<Vec<Append>>,
     reads: Mutex<Vec<StreamRange>>,
-    left_out: Option<Version>,
-    altered: Option<fn(&mut RecordedEvent)>,
 }
 
 impl ScriptedLog {
@@ -51,44 +47,7 @@ impl ScriptedLog {
             script: Mutex::new(script.into_iter().collect()),
             appends: Mutex::default(),
             reads: Mutex::default(),
-            left_out: None,
-            altered: None,
         })
-    }
-
-    /// A broken log: its reads of streams skip this version.
-    pub(crate) fn leaving_out(inner: Arc<dyn EventLog>, version: Version) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            script: Mutex::default(),
-            appends: Mutex::default(),
-            reads: Mutex::default(),
-            left_out: Some(version),
-            altered: None,
-        })
-    }
-
-    /// A log that hands out something else than it took.
-    pub(crate) fn altering(inner: Arc<dyn EventLog>, alter: fn(&mut RecordedEvent)) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            script: Mutex::default(),
-            appends: Mutex::default(),
-            reads: Mutex::default(),
-            left_out: None,
-            altered: Some(alter),
-        })
-    }
-
-    fn alter(&self, events: EventStream) -> EventStream {
-        let Some(alter) = self.altered else {
-            return events;
-        };
-        let altered = events.map_ok(move |mut event| {
-            alter(&mut event);
-            event
-        });
-        altered.boxed()
     }
 
     /// The appends that arrived.
@@ -141,11 +100,11 @@ impl EventLog for ScriptedLog {
         ctx: &Context,
         positions: &[Position],
     ) -> Result<Vec<RecordedEvent>, EventLogError> {
-        positions::by_reading(self, ctx, positions).await
+        self.inner.read_at(ctx, positions).await
     }
 
     async fn examine(&self, ctx: &Context, after: Position) -> Result<Examination, EventLogError> {
-        by_reading(self, ctx, after).await
+        self.inner.examine(ctx, after).await
     }
 
     async fn read_stream(
@@ -155,17 +114,11 @@ impl EventLog for ScriptedLog {
         range: StreamRange,
     ) -> Result<EventStream, EventLogError> {
         self.reads.lock().unwrap().push(range);
-        let events = self.inner.read_stream(ctx, stream, range).await?;
-        let left_out = self.left_out;
-        let is_kept = move |event: &Result<RecordedEvent, EventLogError>| {
-            let version = event.as_ref().ok().map(|event| event.version);
-            std::future::ready(left_out.is_none() || version != left_out)
-        };
-        Ok(self.alter(events.filter(is_kept).boxed()))
+        self.inner.read_stream(ctx, stream, range).await
     }
 
     async fn read_log(&self, ctx: &Context, query: LogQuery) -> Result<EventStream, EventLogError> {
-        Ok(self.alter(self.inner.read_log(ctx, query).await?))
+        self.inner.read_log(ctx, query).await
     }
 
     async fn subscribe(
