@@ -142,6 +142,20 @@ text_type!(Key);
 text_type!(BucketName);
 
 /// How a bucket keeps its keys. Fixed when it is made.
+///
+/// ```
+/// use std::time::Duration;
+/// use cim_store::{BucketName, BucketSettings};
+///
+/// let made = BucketSettings::default().with_history(5).with_ttl(Duration::from_secs(3_600));
+/// made.check()?;
+///
+/// // What a store says to a program that opens it with others.
+/// let name = BucketName::new("sessions")?;
+/// let error = made.check_same(&name, made.with_history(1)).unwrap_err();
+/// assert!(error.to_string().ends_with("(bucket: sessions, history: 5, asked for 1)"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketSettings {
     /// How many changes of each key are kept, the newest included: 1 to
@@ -307,6 +321,40 @@ pub enum WatchFrom {
 ///
 /// # Wrappers
 /// A wrapper implements every method, each by a decision of its own; there are no defaults.
+///
+/// # Example
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, *};
+/// use futures_util::TryStreamExt;
+///
+/// let (store, ctx) = (MemoryStore::new(), Context::new());
+/// let settings = BucketSettings::default().with_history(5);
+/// let prices = store.bucket(&ctx, &BucketName::new("prices")?, settings).await?;
+///
+/// let (lamp, table) = (Key::new("hall.lamp")?, Key::new("table")?);
+/// let seen = prices.set(&ctx, &lamp, "300".into()).await?;
+/// prices.set(&ctx, &table, "80".into()).await?;
+///
+/// // Two people change what they have seen. One of them is told.
+/// let options = WriteOptions::default();
+/// prices.update(&ctx, &lamp, "320".into(), seen, options).await?;
+/// let late = prices.update(&ctx, &lamp, "290".into(), seen, options).await;
+/// assert!(late.unwrap_err().is_conflict());
+/// assert_eq!(prices.history(&ctx, &lamp).await?.len(), 2);
+///
+/// let in_the_hall = SubjectPattern::new("hall.*")?;
+/// let keys: Vec<Key> = prices.keys(&ctx, &in_the_hall).await?.try_collect().await?;
+/// assert_eq!(keys, [lamp.clone()]);
+/// assert_eq!(prices.all_keys(&ctx).await?.len(), 2);
+///
+/// // `delete` keeps what it was before, `purge` does not.
+/// prices.purge(&ctx, &lamp, None).await?;
+/// assert_eq!(prices.get(&ctx, &lamp).await?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Bucket: Send + Sync + fmt::Debug + 'static {
     /// Its name.

@@ -54,6 +54,15 @@ impl fmt::Display for Durability {
 }
 
 /// What an event log can do.
+///
+/// ```
+/// use cim_store::{Durability, LogCapabilities};
+///
+/// // What an adapter says that flushes to its disk, and can't give up old events.
+/// let mut disk = LogCapabilities::whole(Durability::Disk);
+/// disk.truncate = false;
+/// assert_eq!(disk.durability.to_string(), "flushed to disk");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogCapabilities {

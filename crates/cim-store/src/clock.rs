@@ -15,6 +15,23 @@ use crate::Timestamp;
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// Where a store takes its time from.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use std::time::Duration;
+/// use cim_store::{Clock, ManualClock, Timestamp};
+///
+/// // A minute for which no test waits.
+/// let clock = ManualClock::at(Timestamp::EPOCH);
+/// let began = clock.monotonic();
+/// let minute = clock.sleep(Duration::from_secs(60));
+/// clock.advance(Duration::from_secs(60));
+/// minute.await;
+/// assert_eq!(clock.monotonic() - began, Duration::from_secs(60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// The time of day, which may jump.
     fn now(&self) -> Timestamp;

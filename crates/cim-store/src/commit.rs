@@ -19,6 +19,12 @@ use crate::{
 ///     .write(to, Version::new(9), vec![NewEvent::json("money_received", &100)?])
 ///     .check(bank, Version::new(1));
 /// assert_eq!(transfer.event_count(), 2);
+/// assert_eq!(transfer.expectations().count(), 3);
+///
+/// // Under an id of its own it can be appended again where the answer was lost: it is stored once.
+/// # let made_with_the_order = [7; 16];
+/// let id = CommitId::from_bytes(made_with_the_order);
+/// assert_eq!(transfer.with_commit_id(id).commit_id, Some(id));
 /// # Ok(())
 /// # }
 /// ```

@@ -61,6 +61,24 @@ pub struct Context {
 
 impl Context {
     /// A context that says nothing.
+    ///
+    /// ```
+    /// use cim_store::{CausationId, Context, CorrelationId, Principal, TraceParent};
+    ///
+    /// # let (conversation, command) = ([1; 16], [2; 16]);
+    /// let trace = TraceParent::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")?;
+    /// let ctx = Context::new()
+    ///     .with_principal(Principal::new("anna")?)
+    ///     .with_correlation_id(CorrelationId::from_bytes(conversation))
+    ///     .with_causation_id(CausationId::from_bytes(command))
+    ///     .with_trace(trace);
+    ///
+    /// assert_eq!(ctx.principal().map(Principal::as_str), Some("anna"));
+    /// assert_eq!(ctx.correlation_id(), Some(CorrelationId::from_bytes(conversation)));
+    /// assert_eq!(ctx.causation_id(), Some(CausationId::from_bytes(command)));
+    /// assert!(ctx.trace().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -98,6 +116,22 @@ impl Context {
     }
 
     /// When the operation must have ended, on the store's [`Clock::monotonic`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cim_store::{Clock, Context, ManualClock, Timestamp};
+    ///
+    /// let clock = ManualClock::at(Timestamp::EPOCH);
+    /// let request = Context::new().with_deadline(clock.monotonic() + Duration::from_secs(10));
+    /// clock.advance(Duration::from_secs(4));
+    /// assert_eq!(request.remaining(&clock), Some(Duration::from_secs(6)));
+    ///
+    /// // Something else that has to be done in the same time.
+    /// let audit = Context::new().with_deadline_of(&request);
+    /// assert!(!audit.is_expired(&clock));
+    /// clock.advance(Duration::from_secs(6));
+    /// assert!(audit.is_expired(&clock));
+    /// ```
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
@@ -168,6 +202,15 @@ impl Context {
 
 /// An event that something is done because of: what [`Context::caused_by`] takes. Events of every
 /// shape become one; whoever heard of an event elsewhere says what its ids are.
+///
+/// ```
+/// use cim_store::{Cause, Context, EventId};
+///
+/// // An event that a message of another system told of.
+/// let heard = Cause { event_id: EventId::from_bytes([7; 16]), correlation_id: None };
+/// let because = Context::new().caused_by(heard);
+/// assert_eq!(because.correlation_id(), Some(heard.conversation())); // which begins with it
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cause {
     /// The event's id.

@@ -132,6 +132,47 @@ impl PortErrorKind for BucketErrorKind {
 ///
 /// `{}` gives the sentence and where it happened; `{:#}` adds what to do. The cause is
 /// [`source`](Error::source) and never part of the text.
+///
+/// ```
+/// use cim_store::{EventLogError, EventLogErrorKind, Fault};
+///
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let error = EventLogError::unavailable("the server can't be reached")
+///     .with("server", "n1:4222")
+///     .with_hint("start it, or name another one")
+///     .with_source(refused);
+///
+/// // What a program goes by.
+/// assert_eq!(error.kind(), &EventLogErrorKind::Fault(Fault::Unavailable));
+/// assert_eq!(error.fault(), Some(Fault::Unavailable));
+/// assert!(!error.is_integrity());
+/// // What people read.
+/// assert_eq!(error.to_string(), "the server can't be reached (server: n1:4222)");
+/// assert!(format!("{error:#}").ends_with("; start it, or name another one"));
+/// assert_eq!(error.context().next(), Some(("server", "n1:4222")));
+/// assert_eq!(error.hint(), Some("start it, or name another one"));
+/// ```
+///
+/// An adapter says by the kind what its caller can do about it:
+///
+/// ```
+/// use cim_store::{BucketError, Fault, LimitName};
+///
+/// let told = [
+///     (BucketError::invalid("a bucket keeps 1 to 64 changes of a key"), Fault::Invalid),
+///     (BucketError::not_found("there is no such archive"), Fault::NotFound),
+///     (BucketError::integrity("the value's checksum is wrong"), Fault::Integrity),
+///     (BucketError::unsupported("a key has no time to live here"), Fault::Unsupported),
+///     (BucketError::closed("the store was closed"), Fault::Closed),
+///     (BucketError::deadline_passed("the put"), Fault::Unavailable),
+/// ];
+/// for (error, fault) in told {
+///     assert_eq!(error.fault(), Some(fault));
+/// }
+///
+/// let error = BucketError::too_large(LimitName::PayloadBytes, 9, 8);
+/// assert!(matches!(error.fault(), Some(Fault::TooLarge { size: 9, max: 8, .. })));
+/// ```
 pub struct PortError<K> {
     inner: Box<Inner<K>>,
 }
@@ -258,6 +299,20 @@ impl<K: PortErrorKind> PortError<K> {
     }
 }
 
+/// What only a log says.
+///
+/// ```
+/// use cim_store::{CommitId, EventLogError, ExpectedVersion, StreamId, Version};
+///
+/// let order = StreamId::new("sales", "order", "7")?;
+/// let late = EventLogError::version_conflict(order, ExpectedVersion::NEW, Version::new(2));
+/// assert!(late.is_conflict());
+///
+/// let commit = CommitId::from_bytes([7; 16]);
+/// let lost = EventLogError::unknown(commit, "the connection broke before the answer came");
+/// assert_eq!(lost.unknown_commit(), Some(commit)); // to be asked `resolve` for
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl EventLogError {
     /// A stream is not at the version that the append expected.
     pub fn version_conflict(stream: StreamId, expected: ExpectedVersion, actual: Version) -> Self {
@@ -294,6 +349,19 @@ impl EventLogError {
     }
 }
 
+/// What only a bucket says.
+///
+/// ```
+/// use cim_store::{BucketError, BucketErrorKind, Key, Revision};
+///
+/// let late = BucketError::revision_conflict(Key::new("lamp")?, Revision::new(3), Revision::new(4));
+/// assert!(late.is_conflict());
+/// assert_eq!(late.to_string(), "key lamp has revision 4, expected was revision 3");
+///
+/// let lost = BucketError::unknown("the connection broke before the answer came");
+/// assert_eq!(lost.kind(), &BucketErrorKind::Unknown);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl BucketError {
     /// The key is not at the revision that the change expected.
     pub fn revision_conflict(key: crate::Key, expected: Revision, actual: Revision) -> Self {

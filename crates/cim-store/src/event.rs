@@ -153,6 +153,15 @@ impl ContentType {
     }
 
     /// Whether payloads are JSON: `application/json`, or a type that ends in `+json`.
+    ///
+    /// ```
+    /// use cim_store::ContentType;
+    ///
+    /// assert!(ContentType::new("application/json; charset=utf-8")?.is_json());
+    /// assert!(ContentType::new("application/ld+json")?.is_json());
+    /// assert!(!ContentType::CBOR.is_json());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_json(&self) -> bool {
         let essence = self.0.split(';').next().unwrap_or_default().trim_end();
         essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
@@ -189,6 +198,21 @@ impl fmt::Debug for ContentType {
 ///
 /// What is `None` is filled in by the store before its first attempt: a fresh id, the time from
 /// its clock, correlation and causation from the [`Context`](crate::Context).
+///
+/// ```
+/// use cim_store::{CausationId, EventId, Metadata, NewEvent, SchemaVersion};
+///
+/// // An event that another system told of, under the ids that it has there.
+/// # let (message, command) = ([1; 16], [2; 16]);
+/// let placed = NewEvent::json("order_placed", &serde_json::json!({ "total": 12 }))?
+///     .with_id(EventId::from_bytes(message))
+///     .with_time("2026-11-20T10:15:00Z".parse()?)
+///     .with_schema_version(SchemaVersion::new(2).ok_or("versions begin with 1")?)
+///     .with_causation_id(CausationId::from_bytes(command))
+///     .with_metadata(Metadata::from_pairs([("shop", "berlin")])?);
+/// assert_eq!(&placed.payload[..], br#"{"total":12}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// Its id.
@@ -300,6 +324,29 @@ pub enum NewEventError {
 }
 
 /// An event as the store holds it.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, *};
+/// # let (store, ctx) = (MemoryStore::new(), Context::new());
+/// # let log = store.log();
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// let mut event = log.read_all(&ctx, &order).await?.remove(0);
+/// assert_eq!(event.json::<u32>()?, 12);
+///
+/// // Its CID is the hash of its block, so nothing of it can be altered unnoticed.
+/// let mut block = Vec::new();
+/// event.block().encode_into(&mut block);
+/// assert_eq!(EventCid::of(&block), event.cid);
+/// assert!(event.has_its_cid());
+/// event.payload = "13".into();
+/// assert!(!event.has_its_cid());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {
     /// Its id.

@@ -48,6 +48,41 @@ pub type HeadStream = BoxStream<'static, Result<Head, EventLogError>>;
 ///
 /// # Wrappers
 /// A wrapper implements every method, each by a decision of its own; there are no defaults.
+///
+/// # Example
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, *};
+/// use futures_util::TryStreamExt;
+///
+/// let (store, ctx) = (MemoryStore::new(), Context::new());
+/// let log = store.log();
+/// let (order, cart) = (StreamId::new("sales", "order", "7")?, StreamId::new("sales", "cart", "7")?);
+///
+/// // Two commits in a given order, as an import has them.
+/// let filled = vec![NewEvent::json("cart_filled", &12)?];
+/// let placed = vec![NewEvent::json("order_placed", &12)?, NewEvent::json("order_paid", &12)?];
+/// let commits = vec![
+///     OrderedAppend::new(ctx.clone(), Append::new().write(cart, ExpectedVersion::NEW, filled)),
+///     OrderedAppend::new(ctx.clone(), Append::new().write(order.clone(), ExpectedVersion::NEW, placed)),
+/// ];
+/// let done = log.append_in_order(&ctx, commits).await;
+/// assert!(done.error.is_none());
+///
+/// // From the second event of a stream on, one after the other.
+/// let mut events = log.read_stream(&ctx, &order, StreamRange::from(Version::new(2))).await?;
+/// while let Some(event) = events.try_next().await? {
+///     assert_eq!(event.event_type.as_str(), "order_paid");
+/// }
+///
+/// // Which streams there are, and where they end.
+/// let orders: StreamPattern = "sales.order.*".parse()?;
+/// let heads: Vec<_> = log.streams(&ctx, &orders).await?.try_collect().await?;
+/// assert_eq!((&heads[0].stream, heads[0].version), (&order, Version::new(2)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait EventLog: Send + Sync + fmt::Debug + 'static {
     /// Stores one commit, or nothing.

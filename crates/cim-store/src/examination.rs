@@ -77,6 +77,26 @@ impl From<&RecordedEvent> for ExaminedEvent {
 /// Examines a log by reading it. For logs where nothing can be damaged unnoticed, such as one in
 /// memory, and for wrappers that change what is read; damage ends it as it ends a read.
 ///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{examination, memory::MemoryStore, *};
+/// use futures_util::TryStreamExt;
+///
+/// # let (store, ctx) = (MemoryStore::new(), Context::new());
+/// # let log = store.log();
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// // What a wrapper does in its own `examine`.
+/// let found = examination::by_reading(&*log, &ctx, Position::NONE).await?;
+/// let found: Vec<Examined> = found.try_collect().await?;
+/// let Examined::Event(event) = &found[0] else { unreachable!() };
+/// assert_eq!(EventCid::of(&event.block), event.cid);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// As [`EventLog::read_log`].
 pub async fn by_reading(

@@ -119,6 +119,23 @@ impl TimeRange {
 }
 
 /// Which events of the log are meant. The default means all; every part that is set narrows it.
+///
+/// ```
+/// use cim_store::{EventFilter, EventType, SubjectPattern, TimeBasis, TimeRange};
+///
+/// let in_2026 = TimeRange {
+///     basis: TimeBasis::Time,
+///     from: Some("2026-01-01T00:00:00Z".parse()?),
+///     to: Some("2027-01-01T00:00:00Z".parse()?),
+/// };
+/// let filter = EventFilter::all()
+///     .matching(SubjectPattern::new("cim.events.sales.order.>")?)
+///     .of_type(EventType::new("order_placed")?)
+///     .during(in_2026);
+/// assert!(!filter.is_all());
+/// assert!(in_2026.contains("2026-11-20T10:15:00Z".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Their subjects, `cim.events.{context}.{aggregate}.{id}.{event}.{version}`, match this.
@@ -232,6 +249,10 @@ impl LogQuery {
 ///
 /// let orders: StreamPattern = "sales.order.*".parse()?;
 /// assert!(orders.matches(&StreamId::new("sales", "order", "7")?));
+///
+/// // The algebra over patterns is that of subjects.
+/// let sales: StreamPattern = "sales.>".parse()?;
+/// assert!(sales.as_pattern().contains(orders.as_pattern()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,8 @@ use std::fmt;
 ///         "start the server again",
 ///     ));
 /// assert!(!health.is_healthy());
+/// assert_eq!(health.fact("replicas"), Some("3"));
+/// assert_eq!(health.worst(), Some(Severity::Problem));
 /// assert_eq!(health.findings[0].to_string(), "problem: replica n2 is offline");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use cim_ipld::{MetadataRef, encode_metadata};
 /// let metadata = Metadata::from_pairs([("tenant", "acme"), ("ip", "10.0.0.1")])?;
 /// assert_eq!(metadata.get("tenant"), Some("acme"));
 /// assert_eq!(metadata.iter().next(), Some(("ip", "10.0.0.1")));
+/// assert_eq!(metadata.encoded_len(), 25); // bytes in the event's block
 /// # Ok::<(), cim_store::metadata::MetadataError>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]

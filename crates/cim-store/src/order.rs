@@ -89,6 +89,14 @@ counter! {
 }
 
 /// What a writer requires of a stream at the moment of its append.
+///
+/// ```
+/// use cim_store::{ExpectedVersion, Version};
+///
+/// assert!(ExpectedVersion::NEW.is_met_by(Version::NONE));
+/// assert!(ExpectedVersion::Exact(Version::new(3)).is_met_by(Version::new(3)));
+/// assert!(!ExpectedVersion::Exists.is_met_by(Version::NONE));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExpectedVersion {
     /// Nothing: append to whatever is there.

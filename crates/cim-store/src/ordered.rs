@@ -31,6 +31,28 @@ pub struct AppendedInOrder {
 
 /// Appends one commit after the other, each when the one before was acknowledged. For logs that
 /// have no quicker way, and for wrappers that treat every append by itself.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, ordered::one_by_one, *};
+///
+/// # let (store, ctx) = (MemoryStore::new(), Context::new());
+/// # let log = store.log();
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// // What a wrapper does in its own `append_in_order`.
+/// let paid = NewEvent::json("order_paid", &12)?;
+/// let next = Append::new().write(order.clone(), Version::new(1), vec![paid.clone()]);
+/// let late = Append::new().write(order, Version::new(1), vec![paid]);
+/// let commits = [next, late].map(|append| OrderedAppend::new(ctx.clone(), append));
+/// let done = one_by_one(&*log, &ctx, commits.into()).await;
+/// assert_eq!(done.appended.len(), 1); // it ends with the first that can't be stored
+/// assert!(done.error.is_some_and(|error| error.is_conflict()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn one_by_one(
     log: &(impl EventLog + ?Sized),
     ctx: &Context,

@@ -39,6 +39,31 @@ pub fn given_up(position: Position, first: Position) -> EventLogError {
 /// Reads each event as a part of the log. For wrappers that change what is read, and for logs that
 /// have no quicker way.
 ///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, positions, *};
+///
+/// # let (store, ctx) = (MemoryStore::new(), Context::new());
+/// # let log = store.log();
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// // What a wrapper does in its own `read_at`.
+/// let last = log.stats(&ctx).await?.last;
+/// positions::check_count(&[last], &log.capabilities().limits)?;
+/// assert_eq!(positions::by_reading(&*log, &ctx, &[last]).await?[0].stream, order);
+///
+/// // Where there is nothing, it says so in the same words as every other log.
+/// let beyond = Position::new(last.get() + 1);
+/// let error = positions::by_reading(&*log, &ctx, &[beyond]).await.unwrap_err();
+/// assert_eq!(error.to_string(), positions::no_event(beyond).to_string());
+/// let gone = positions::given_up(Position::new(1), last);
+/// assert_eq!((error.fault(), gone.fault()), (Some(Fault::NotFound), Some(Fault::NotFound)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// As [`EventLog::read_at`].
 pub async fn by_reading(

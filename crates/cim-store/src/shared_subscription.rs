@@ -97,6 +97,23 @@ pub trait SharedSubscriptions: Send + Sync + fmt::Debug + 'static {
 }
 
 /// How a shared subscription delivers. Fixed when it is made: who joins later says the same.
+///
+/// ```
+/// use std::time::Duration;
+/// use cim_store::{SharedSettings, SubscriptionName};
+///
+/// let made = SharedSettings::new()
+///     .acknowledge_within(Duration::from_secs(5))
+///     .most_in_flight(32)
+///     .most_attempts(10);
+/// made.check()?;
+///
+/// // What a store says to a member that joins with others.
+/// let name = SubscriptionName::new("invoices")?;
+/// let error = made.check_same(&name, &made.clone().most_in_flight(64)).unwrap_err();
+/// assert!(error.to_string().ends_with("most_in_flight: 32, asked for 64)"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedSettings {
@@ -387,6 +404,42 @@ pub enum Answer {
 }
 
 /// For adapters: how the answer for one event gets to the store.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use std::sync::{Arc, Mutex};
+/// use cim_store::{memory::MemoryStore, *};
+/// use cim_store::shared_subscription::{Answer, Answering};
+///
+/// /// A store that notes what it is told.
+/// #[derive(Clone, Debug, Default)]
+/// struct Notes(Arc<Mutex<Vec<Answer>>>);
+///
+/// #[async_trait::async_trait]
+/// impl Answering for Notes {
+///     async fn answer(&self, answer: Answer) -> Result<(), EventLogError> {
+///         self.0.lock().map_err(|_| EventLogError::closed("the notes are lost"))?.push(answer);
+///         Ok(())
+///     }
+/// }
+///
+/// # let (store, ctx) = (MemoryStore::new(), Context::new());
+/// # let log = store.log();
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// # let event = log.read_all(&ctx, &order).await?.remove(0);
+/// let notes = Notes::default();
+/// let delivery = Delivery::new(event, 1, &SharedSettings::new(), Box::new(notes.clone()));
+///
+/// // What the member does with it.
+/// delivery.keep().await?; // it takes longer
+/// delivery.acknowledge().await?;
+/// assert_eq!(*notes.0.lock().unwrap(), [Answer::Kept, Answer::Done]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Answering: Send + Sync + fmt::Debug + 'static {
     /// Tells the store, and waits until it confirms.

@@ -1,5 +1,45 @@
 //! What every adapter does with an append before it stores it, and with a block it has read:
 //! written once, so that all adapters store the same bytes.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use cim_store::staging::{
+//!     ContentDigest, Placement, check_append, check_repetition, complete, decode_event,
+//!     decode_event_in, encode_event,
+//! };
+//! use cim_store::*;
+//!
+//! # let (clock, ids) = (ManualClock::at(Timestamp::EPOCH), SequentialIds::new(1));
+//! # let ctx = Context::new();
+//! let stream = StreamId::new("sales", "order", "7")?;
+//! let placed = NewEvent::json("order_placed", &12)?;
+//! let mut append = Append::new().write(stream.clone(), ExpectedVersion::NEW, vec![placed]);
+//!
+//! // Before anything is stored: what can't be, and what the caller left open.
+//! check_append(&append, &Limits::CONTRACT)?;
+//! let commit_id = complete(&mut append, &ctx, &clock, &ids);
+//!
+//! // Each event's block.
+//! let version = Version::new(1);
+//! let place = Placement { stream: &stream, version, previous: None, commit_id, index: 0, count: 1 };
+//! let mut blocks = Vec::new();
+//! let cid = encode_event(&append.writes[0].events[0], &place, &ctx, &mut blocks);
+//!
+//! // And back, when it is read: alone, or as a part of more that was read at once.
+//! let (blocks, position) = (Bytes::from(blocks), Position::new(1));
+//! let event = decode_event(&blocks, cid, position, clock.now())?;
+//! assert_eq!(event, decode_event_in(&blocks, &blocks[..], cid, position, clock.now())?);
+//! assert!(event.has_its_cid());
+//!
+//! // The same commit id again: what was stored under it tells a repetition from a mistake.
+//! let kept = *ContentDigest::of_recorded([&event]).as_bytes();
+//! let stored = ContentDigest::from_bytes(kept);
+//! assert_eq!(stored, ContentDigest::of_append(&append));
+//! check_repetition(&append, commit_id, stored)?;
+//! append.writes[0].events[0].payload = "13".into();
+//! assert!(check_repetition(&append, commit_id, stored).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -374,6 +414,16 @@ pub fn check_repetition(
 }
 
 /// Checks the size of a bucket's value.
+///
+/// ```
+/// use cim_store::staging::check_value;
+/// use cim_store::{Key, Limits};
+///
+/// let (key, limits) = (Key::new("lamp")?, Limits::CONTRACT);
+/// check_value(&key, b"300", &limits)?;
+/// assert!(check_value(&key, &vec![0; limits.payload_bytes + 1], &limits).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// `TooLarge`.

@@ -11,6 +11,22 @@ use crate::{
 };
 
 /// An open store.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, *};
+/// let (store, ctx) = (MemoryStore::new(), Context::new());
+/// let name = BucketName::new("prices")?;
+/// store.bucket(&ctx, &name, BucketSettings::default()).await?;
+/// assert_eq!(store.buckets(&ctx).await?, [(name, BucketSettings::default())]);
+///
+/// assert!(store.health(&ctx).await?.is_healthy());
+/// store.close().await?;
+/// assert!(store.log().stats(&ctx).await.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The log of all events: the same one with every call, which a cache may tell by its address.

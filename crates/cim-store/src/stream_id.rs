@@ -20,6 +20,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 /// assert_eq!(stream.as_str(), "sales.order.a=2Fb");
 /// assert_eq!(stream.id(), "a=2Fb");
 /// assert_eq!(stream.decoded_id(), "a/b");
+/// assert_eq!((stream.context(), stream.aggregate()), ("sales", "order"));
+/// assert_eq!(stream.to_shared(), "sales.order.a=2Fb"); // of which nothing was copied
 /// assert_eq!("sales.order.a=2Fb".parse::<StreamId>()?, stream);
 /// # Ok::<(), cim_store::stream_id::StreamIdError>(())
 /// ```

@@ -12,6 +12,20 @@ use time::format_description::well_known::Rfc3339;
 ///
 /// Written as RFC 3339 (`2026-11-20T10:15:00.000001Z`) wherever it is text. A value outside the
 /// years 0 to 9999, which RFC 3339 can't write, is displayed as `@` and its microseconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use cim_store::Timestamp;
+///
+/// let placed: Timestamp = "2026-11-20T10:15:00.000001Z".parse()?;
+/// assert_eq!(Timestamp::from_micros(placed.as_micros()), placed); // as it is stored
+///
+/// let due = placed.saturating_add(Duration::from_secs(14 * 24 * 3_600));
+/// assert_eq!(due.to_string(), "2026-12-04T10:15:00.000001Z");
+/// assert_eq!(due.saturating_since(placed).as_secs(), 14 * 24 * 3_600);
+/// assert_eq!(placed.saturating_since(due), Duration::ZERO);
+/// # Ok::<(), cim_store::timestamp::TimestampError>(())
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 

@@ -7,6 +7,33 @@ use sha2::{Digest, Sha256};
 use crate::{EventCid, Position, RecordedEvent};
 
 /// Which events to give up, and the proof that an archive holds them.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cim_store::{memory::MemoryStore, *};
+/// # let (store, ctx) = (MemoryStore::new(), Context::new());
+/// # let log = store.log();
+/// # let order = StreamId::new("sales", "order", "7")?;
+/// # let placed = NewEvent::json("order_placed", &12)?;
+/// # log.append_to(&ctx, &order, ExpectedVersion::NEW, vec![placed.clone()]).await?;
+/// // What was archived, as the archive itself computes it: from what it can read again.
+/// # let archive = log.read_all(&ctx, &order).await?;
+/// let mut archived = ArchiveDigester::new();
+/// for event in &archive {
+///     archived.push_parts(event.position, &event.cid);
+/// }
+/// let archived = archived.finish();
+///
+/// // The digest is kept with the archive, as 32 bytes.
+/// let archived = ArchiveDigest::from_bytes(*archived.as_bytes());
+/// let through = archive.last().ok_or("something was archived")?.position;
+/// log.truncate(&ctx, Truncation { through, archived }).await?;
+/// assert_eq!(log.stats(&ctx).await?.truncated_through, through);
+/// assert!(log.read_all(&ctx, &order).await.is_err()); // never shortened
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncation {
     /// The last position that goes. It must be the last of a commit.

@@ -15,7 +15,7 @@ use functions::{Function, Source};
 use tokens::{Token, tokens};
 
 /// The crates that keep the rule.
-const CRATES: &[&str] = &["cim-domain", "cim-ipld", "cim-subject"];
+const CRATES: &[&str] = &["cim-domain", "cim-ipld", "cim-store", "cim-subject"];
 
 /// Public functions of [`CRATES`] that no example uses. `files` are those of the workspace: path
 /// from the root, and text.
