@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use cim_store::{Clock, EventLogError, IdGenerator, SystemClock, SystemIds};
 
+/// What the names of JetStream streams begin with that hold a KV bucket or an object store.
+const BUCKETS: [&str; 2] = ["KV_", "OBJ_"];
+
 /// How a store is opened. The defaults suit a development server; production sets at least
 /// [`with_replicas`](Self::with_replicas) to 3.
 ///
@@ -123,7 +126,8 @@ impl NatsSettings {
     }
 
     /// With another name for the log's JetStream stream: 1 to 32 ASCII letters, digits, `-` and
-    /// `_`. An account has room for one log, because subjects can't belong to two streams.
+    /// `_`. An account has room for one log, because subjects can't belong to two streams. Names
+    /// that begin with `KV_` or `OBJ_` are refused: NATS clients take such streams for buckets.
     #[must_use]
     pub fn with_stream(mut self, name: impl Into<String>) -> Self {
         self.stream = name.into();
@@ -274,6 +278,16 @@ impl NatsSettings {
             )
             .with("stream", name));
         }
+        if BUCKETS.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(EventLogError::invalid(
+                "a JetStream stream of this name is a bucket to NATS clients, not a log",
+            )
+            .with("stream", name)
+            .with_hint(
+                "take a name that does not begin with `KV_` or `OBJ_`: whoever deletes that bucket \
+                 would delete the log",
+            ));
+        }
         // Both become parts of subjects, which nobody checks later.
         let is_plain = |text: &str| {
             let plain = |c: char| c.is_ascii_graphic() && !"*>".contains(c);
@@ -337,6 +351,33 @@ impl Default for NatsSettings {
                 operation_timeout: Duration::from_secs(30),
                 inbox_prefix: None,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Result<(), EventLogError> {
+        NatsSettings::default().with_stream(name).check()
+    }
+
+    #[test]
+    fn a_log_is_named_by_letters_digits_hyphens_and_underscores() {
+        for name in ["EVENTS", "sales-2", "_", "KVM", "MY_KV_", &"x".repeat(32)] {
+            named(name).unwrap();
+        }
+        for name in ["", " ", "a b", "a.b", "*", ">", "ü", &"x".repeat(33)] {
+            assert!(named(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_not_named_as_a_bucket_that_somebody_might_delete() {
+        for name in ["KV_snapshots", "KV_", "OBJ_files"] {
+            let error = named(name).unwrap_err();
+            assert!(error.to_string().contains("is a bucket"), "{error}");
         }
     }
 }

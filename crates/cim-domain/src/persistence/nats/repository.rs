@@ -57,7 +57,8 @@ pub type NatsRepository<A> = OnNats<AggregateRepository<A>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatsRepositoryConfig<'a> {
     /// The JetStream stream that the log of all events is in: 1 to 32 ASCII letters, digits, `-`
-    /// and `_`. An account has one log, so every program that uses it gives the same name.
+    /// and `_`, not beginning with `KV_` or `OBJ_`. An account has one log, so every program that
+    /// uses it gives the same name.
     pub event_stream_name: &'a str,
     /// The KV bucket (on the JetStream stream `KV_{name}`) where the state of an aggregate is copied
     /// as JSON after each save, under `cim.aggregates.{context}.{aggregate}.{id}.state.{version}`, for
