@@ -135,6 +135,17 @@ on_every_store! {
         }
     }
 
+    async fn types_that_make_no_key_are_refused(store, _clock) {
+        for aggregate_type in [String::new(), "x".repeat(254), "ü".repeat(100)] {
+            let opened = SimpleRepository::<Product>::open(&*store, "products", &aggregate_type).await;
+            assert!(matches!(opened, Err(StateError::InvalidType { .. })), "{opened:?}");
+        }
+        let longest = "x".repeat(253);
+        let products = SimpleRepository::open(&*store, "products", &longest).await.unwrap();
+        products.save(&product("a", 1)).await.unwrap();
+        assert_eq!(products.list().await.unwrap(), ["a"]);
+    }
+
     async fn a_value_of_another_shape_is_an_error_that_names_it(store, _clock) {
         let products = products(&*store).await;
         let key = Key::new("Product.a").unwrap();

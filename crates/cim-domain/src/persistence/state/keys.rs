@@ -34,10 +34,13 @@ pub(super) struct States<A> {
 
 impl<A> States<A> {
     pub(super) fn new(bucket: Arc<dyn Bucket>, aggregate_type: &str) -> Result<Self, StateError> {
-        let token = encode_token(aggregate_type).map_err(|source| StateError::InvalidType {
+        let invalid = |source| StateError::InvalidType {
             aggregate_type: excerpt(aggregate_type),
-            source: source.into(),
-        })?;
+            source,
+        };
+        let token = encode_token(aggregate_type).map_err(|error| invalid(error.into()))?;
+        // There has to be room for an id.
+        Key::new(format!("{token}.0")).map_err(|error| invalid(error.into()))?;
         Ok(Self {
             bucket,
             ctx: Context::new(),

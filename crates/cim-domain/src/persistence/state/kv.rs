@@ -71,7 +71,7 @@ impl<A> KvRepository<A> {
     /// A repository in a bucket that is open already, with its settings.
     ///
     /// # Errors
-    /// `InvalidType` where the type is empty.
+    /// `InvalidType` where the type is empty, or so long that no key has room for it and an id.
     pub fn new(bucket: Arc<dyn Bucket>, aggregate_type: &str) -> Result<Self, StateError> {
         let states = States::new(bucket, aggregate_type)?;
         Ok(Self { states })

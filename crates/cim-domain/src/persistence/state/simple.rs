@@ -46,7 +46,7 @@ impl<A> SimpleRepository<A> {
     /// A repository in a bucket that is open already, with its settings.
     ///
     /// # Errors
-    /// `InvalidType` where the type is empty.
+    /// `InvalidType` where the type is empty, or so long that no key has room for it and an id.
     pub fn new(bucket: Arc<dyn Bucket>, aggregate_type: &str) -> Result<Self, StateError> {
         let states = States::new(bucket, aggregate_type)?;
         Ok(Self { states })
@@ -56,8 +56,8 @@ impl<A> SimpleRepository<A> {
     /// of several types may share a bucket.
     ///
     /// # Errors
-    /// `InvalidBucket`; `InvalidType` where the type is empty; `Store`, also where the bucket keeps
-    /// a history or lets values expire.
+    /// `InvalidBucket`; `InvalidType` where the type is empty, or so long that no key has room for it
+    /// and an id; `Store`, also where the bucket keeps a history or lets values expire.
     pub async fn open(
         store: &dyn Store,
         bucket: &str,
