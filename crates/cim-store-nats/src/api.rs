@@ -355,8 +355,10 @@ impl fmt::Debug for Api {
 fn read_answer<T: DeserializeOwned>(
     payload: &[u8],
 ) -> Result<Result<T, Refusal>, serde_json::Error> {
-    // A refusal has an `error`, which no result has.
-    if let Ok(refused) = serde_json::from_slice::<Refused>(payload) {
+    // A refusal has an `error`, which no result has. Most answers have no such word in them, and
+    // are read but once.
+    let may_be_refusal = payload.windows(7).any(|word| word == b"\"error\"");
+    if may_be_refusal && let Ok(refused) = serde_json::from_slice::<Refused>(payload) {
         return Ok(Err(refused.error));
     }
     serde_json::from_slice(payload).map(Ok)

@@ -151,6 +151,15 @@ pub(crate) fn rolled_back<K: PortErrorKind>(name: &str, known: u64, last: u64) -
         )
 }
 
+/// The server that answered has less of the log than this process knows of: it may be one that was
+/// the leader.
+#[cold]
+pub(crate) fn behind(known: u64, last: u64) -> EventLogError {
+    EventLogError::unavailable("the server that answered has less of the log than there was")
+        .with("known until", known)
+        .with("last", last)
+}
+
 /// A read that ended before its known end.
 #[cold]
 pub(crate) fn ended_early(after: u64, end: u64) -> EventLogError {

@@ -21,6 +21,10 @@ use tokio::task::AbortHandle;
 
 use crate::budget::within;
 
+mod together;
+
+use together::Place;
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Lost {
@@ -102,6 +106,8 @@ struct Waiter {
 enum Answer {
     One(oneshot::Sender<Result<Message, Lost>>),
     Many(mpsc::Sender<Result<Message, Lost>>),
+    /// One of several that are waited for together.
+    Place(Place),
 }
 
 impl Answer {
@@ -119,6 +125,10 @@ impl Answer {
             // The channel holds more than a server sends to one request; a server that sends
             // more loses its listener, who notices that the end is missing.
             Self::Many(sender) => sender.try_send(answer).is_ok(),
+            Self::Place(place) => {
+                place.fill(answer);
+                false
+            }
         }
     }
 }
@@ -142,6 +152,14 @@ impl Waiting {
         };
         if waiter.answer.give(answer) {
             state.requests.insert(number, waiter);
+        }
+    }
+
+    /// A request could not be sent.
+    fn lost(&self, number: u64, lost: Lost) {
+        let waiter = self.lock().requests.remove(&number);
+        if let Some(mut waiter) = waiter {
+            waiter.answer.give(Err(lost));
         }
     }
 

@@ -157,11 +157,7 @@ impl Session {
                 return Err(error::rolled_back(self.log_stream(), highest, last));
             }
             if !budget.pause(attempt).await {
-                return Err(EventLogError::unavailable(
-                    "the server that answered has less of the log than there was",
-                )
-                .with("known until", highest)
-                .with("last", last));
+                return Err(error::behind(highest, last));
             }
         }
     }

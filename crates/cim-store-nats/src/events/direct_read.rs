@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use async_nats::Message;
+use async_nats::{Message, Subject};
+use bytes::Bytes;
 use cim_store::{EventLogError, RecordedEvent, StreamId, Timestamp, Version};
 
 use crate::api::{Failure, Refusal, direct};
@@ -83,32 +84,49 @@ pub(crate) enum One {
     Missing,
 }
 
-/// Reads the message at a position.
-pub(crate) async fn message(
+/// Reads the messages at some positions, which are asked for together. What is lost is asked for
+/// again.
+pub(crate) async fn messages(
     session: &Session,
-    position: u64,
+    mut wanted: Vec<u64>,
     budget: &Budget,
-) -> Result<One, EventLogError> {
+) -> Result<Vec<(u64, One)>, EventLogError> {
     let subject = session
         .api
         .subject(&format!("DIRECT.GET.{}", session.log_stream()));
+    let subject = Subject::from(subject);
+    let mut found = Vec::with_capacity(wanted.len());
     let mut attempt = 0;
     loop {
-        let body = format!("{{\"seq\":{position}}}");
+        let body = |position: &u64| Bytes::from(format!("{{\"seq\":{position}}}"));
+        let bodies = wanted.iter().map(body).collect();
         let limit = budget.next_request();
         let requests = &session.api.requests;
-        let answer = requests.request(subject.clone(), None, body.into(), limit);
-        let failure = match answer.await {
-            Ok(message) => match one(&message, position) {
-                Ok(one) => return one,
-                Err(failure) => failure,
-            },
-            Err(lost) => lost.into(),
+        let answers = requests.request_together(&subject, bodies, limit).await;
+        let (mut again, mut temporary) = (Vec::new(), None);
+        for (position, answer) in wanted.into_iter().zip(answers) {
+            let failure = match answer.map(|message| one(&message, position)) {
+                Ok(Ok(one)) => {
+                    found.push((position, one?));
+                    continue;
+                }
+                Ok(Err(failure)) => failure,
+                Err(lost) => lost.into(),
+            };
+            if !failure.is_temporary() {
+                return Err(session.report(failure, "reading events"));
+            }
+            again.push(position);
+            temporary = Some(failure);
+        }
+        let Some(failure) = temporary else {
+            return Ok(found);
         };
         attempt += 1;
-        if !failure.is_temporary() || !budget.pause(attempt).await {
+        if !budget.pause(attempt).await {
             return Err(session.report(failure, "reading events"));
         }
+        wanted = again;
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_store::{
-    Context, EventFilter, EventLogError, EventStream, LogQuery, RecordedEvent, TimeBasis, Timestamp,
+    Clock, Context, EventFilter, EventLogError, EventStream, LogQuery, RecordedEvent, SystemClock,
+    TimeBasis, Timestamp,
 };
 use cim_subject::SubjectPattern;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -14,10 +15,11 @@ use tokio::task::coop::consume_budget;
 use super::direct_read::headers;
 use super::heads::{event_of, incomplete};
 use super::log::SharedLog;
-use crate::api::Get;
+use crate::api::{Get, StoredMessage};
 use crate::budget::Budget;
-use crate::error::{self, ended_early};
+use crate::error::{self, behind, ended_early};
 use crate::follow::{Delivered, Follower, Following, Start};
+use crate::session::BEHIND;
 use crate::store::check_complete;
 use crate::subjects;
 use crate::wire::{Arrived, decode_event};
@@ -100,11 +102,31 @@ impl SharedLog {
         }))
     }
 
-    /// The sequence of the last message as the leader has it; 0 where nothing was stored yet.
-    async fn ends_at(&self, budget: &Budget) -> Result<u64, EventLogError> {
-        let get = Get::Last { last_by_subj: ">" };
-        let last = self.get(&get, budget).await?;
-        Ok(last.map_or(0, |last| last.sequence))
+    /// The last message as the leader has it; `None` where nothing was stored yet. A server that
+    /// was the leader may answer for a moment, and is behind: what this process knows of must be
+    /// there.
+    async fn last_message(&self, budget: &Budget) -> Result<Option<StoredMessage>, EventLogError> {
+        let session = &self.session;
+        let known = session.highest();
+        let asked = SystemClock.monotonic();
+        let mut attempt = 0;
+        loop {
+            let get = Get::Last { last_by_subj: ">" };
+            let last = self.get(&get, budget).await?;
+            let end = last.as_ref().map_or(0, |last| last.sequence);
+            if end >= known {
+                session.saw(end);
+                return Ok(last);
+            }
+            attempt += 1;
+            let passed = SystemClock.monotonic().saturating_duration_since(asked);
+            if passed > BEHIND {
+                return Err(error::rolled_back(session.log_stream(), known, end));
+            }
+            if !budget.pause(attempt).await {
+                return Err(behind(known, end));
+            }
+        }
     }
 
     /// Where to begin for events after a position that a filter means.
@@ -152,9 +174,20 @@ pub(super) async fn read(
     else {
         return Ok(nothing());
     };
-    // Whoever asks again and again for what is new mostly gets nothing: one small question tells.
-    if after > 0 && log.ends_at(&budget).await? <= after {
-        return Ok(nothing());
+    // Whoever asks again and again for what is new mostly gets nothing, or the last event that is
+    // known already, where that is asked for, too: one small question tells.
+    if after > 0 {
+        let last = log.last_message(&budget).await?;
+        let Some(last) = last.filter(|last| last.sequence > after) else {
+            return Ok(nothing());
+        };
+        if last.sequence == after + 1 && is_event(&last.subject) {
+            let event = event_of(&last)?;
+            if event.commit_index + 1 == event.commit_count {
+                let meant = query.filter.matches(&event, &mut String::new());
+                return Ok(stream::iter(meant.then_some(Ok(event))).boxed());
+            }
+        }
     }
     let mut end = log.end(&budget).await?;
     let mut attempt = 0;

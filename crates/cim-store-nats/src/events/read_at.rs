@@ -1,4 +1,4 @@
-//! Reads events by their positions: all of them are asked for at once, so that it takes one round
+//! Reads events by their positions: all of them are asked for together, so that it takes one round
 //! trip.
 //!
 //! Any replica may answer, because a message never changes; what a replica does not have the leader
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use cim_store::{Clock, EventLogError, Position, RecordedEvent, SystemClock, positions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::direct_read;
+use super::direct_read::{self, One};
 use super::heads::{event_of, incomplete};
 use super::log::SharedLog;
 use super::log_read::is_event;
@@ -19,9 +19,11 @@ use crate::error;
 use crate::session::BEHIND;
 use crate::store::check_complete;
 
-/// How many messages are on their way at the same time. Each may have a MiB, and a server ends a
+/// How many messages are asked for together.
+const PIECE: usize = 16;
+/// How often this is done at the same time. Each message may have a MiB, and a server ends a
 /// connection that has too much to read.
-const READS: usize = 32;
+const PIECES: usize = 2;
 
 /// Reads the events at these positions, in this order.
 pub(super) async fn read(
@@ -58,14 +60,16 @@ impl SharedLog {
         found: &mut BTreeMap<Position, RecordedEvent>,
         budget: &Budget,
     ) -> Result<(), EventLogError> {
-        let mut wanted: Vec<_> = wanted.filter(|at| *at > Position::NONE).collect();
+        let wanted = wanted.filter(|at| *at > Position::NONE);
+        let mut wanted: Vec<u64> = wanted.map(Position::get).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let mut events = stream::iter(wanted)
-            .map(|position| self.event_at(position.get(), budget))
-            .buffer_unordered(READS);
-        while let Some(event) = events.try_next().await? {
-            found.extend(event.map(|event| (event.position, event)));
+        let pieces: Vec<_> = wanted.chunks(PIECE).map(<[u64]>::to_vec).collect();
+        let mut pieces = stream::iter(pieces)
+            .map(|piece| self.events_at(piece, budget))
+            .buffer_unordered(PIECES);
+        while let Some(events) = pieces.try_next().await? {
+            found.extend(events.into_iter().map(|event| (event.position, event)));
         }
         Ok(())
     }
@@ -94,21 +98,33 @@ impl SharedLog {
         Ok(())
     }
 
-    /// The event at a position; `None` where none stands there.
-    async fn event_at(
+    /// The events at these positions, as far as there are events.
+    async fn events_at(
         &self,
-        seq: u64,
+        positions: Vec<u64>,
         budget: &Budget,
-    ) -> Result<Option<RecordedEvent>, EventLogError> {
-        let event = match direct_read::message(&self.session, seq, budget).await? {
-            direct_read::One::Event(event) => Some(*event),
-            direct_read::One::Other => None,
-            direct_read::One::Missing => match self.message_of_leader(seq, budget).await? {
-                Some(message) if is_event(&message.subject) => Some(event_of(&message)?),
-                _ => None,
-            },
-        };
-        Ok(event.inspect(|event| self.session.saw(event.position.get())))
+    ) -> Result<Vec<RecordedEvent>, EventLogError> {
+        let mut events = Vec::with_capacity(positions.len());
+        let mut missing = Vec::new();
+        for (position, one) in direct_read::messages(&self.session, positions, budget).await? {
+            match one {
+                One::Event(event) => events.push(*event),
+                One::Other => {}
+                One::Missing => missing.push(position),
+            }
+        }
+        let mut of_leader = stream::iter(missing)
+            .map(|position| self.message_of_leader(position, budget))
+            .buffer_unordered(PIECE);
+        while let Some(message) = of_leader.try_next().await? {
+            if let Some(message) = message.filter(|message| is_event(&message.subject)) {
+                events.push(event_of(&message)?);
+            }
+        }
+        if let Some(last) = events.iter().map(|event| event.position.get()).max() {
+            self.session.saw(last);
+        }
+        Ok(events)
     }
 
     /// The message at a position that a replica does not have; `None` where the log does not reach
@@ -148,11 +164,7 @@ impl SharedLog {
                 });
             }
             if !budget.pause(attempt).await {
-                return Err(EventLogError::unavailable(
-                    "the server that answered has less of the log than there was",
-                )
-                .with("position", seq)
-                .with("last", last));
+                return Err(error::behind(known, last).with("position", seq));
             }
         }
     }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::proxy::{self, Action};
 use crate::{
     LOG, NO_MESSAGE, QUICK, append, append_as, client, first_append_as, fresh, id, id_ahead,
-    is_damage, open, open_impatient, read, stream, told, within,
+    is_damage, limited_to, open, open_impatient, read, stream, told, within,
 };
 
 /// A store that never hears of a consumer that was made, once the switch is on; then it is off.
@@ -264,4 +264,129 @@ async fn events_whose_answer_is_lost_are_asked_for_again() {
         append(&store, "1", "placed").await.unwrap();
     }
     assert_eq!(read_at(&store, &[3, 1, 2]).await.unwrap().len(), 3);
+}
+
+async fn read_log_after(
+    store: &NatsStore,
+    position: u64,
+    filter: EventFilter,
+) -> Result<Vec<u64>, EventLogError> {
+    let query = LogQuery::all()
+        .after(Position::new(position))
+        .filter(filter);
+    let events = store.log().read_log(&Context::new(), query).await?;
+    let events: Vec<_> = events.try_collect().await?;
+    Ok(events.iter().map(|event| event.position.get()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_all_but_the_last_event_gets_it_with_one_question() {
+    let (url, asked) = (fresh(), Arc::<AtomicU32>::default());
+    let counting = asked.clone();
+    let proxied = proxy::start(&url, move |message| {
+        if message.to_server && message.subject.starts_with("$JS.API.") {
+            counting.fetch_add(1, Ordering::SeqCst);
+        }
+        Action::Pass
+    });
+    let store = open(&proxied.await).await;
+    for _ in 0..3 {
+        append(&store, "1", "placed").await.unwrap();
+    }
+    let paid = EventFilter::all().of_type(EventType::new("paid").unwrap());
+    let all = EventFilter::all;
+    let expected: [(_, _, &[u64]); 3] = [(2, all(), &[3]), (2, paid, &[]), (3, all(), &[])];
+    for (after, filter, found) in expected {
+        asked.store(0, Ordering::SeqCst);
+        assert_eq!(read_log_after(&store, after, filter).await.unwrap(), found);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+    let rest = read_log_after(&store, 1, all()).await.unwrap();
+    assert_eq!(rest, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_a_commit_at_the_end_of_the_log_is_damage() {
+    let (url, other_url) = (fresh(), fresh());
+    let (store, other) = (open(&url).await, open(&other_url).await);
+    append(&store, "1", "placed").await.unwrap();
+    let event = || NewEvent::json("paid", &1).unwrap();
+    let both = Append::new().write(stream("2"), ExpectedVersion::NEW, vec![event(), event()]);
+    let ctx = Context::new();
+    let appended = other.log().append(&ctx, both).await.unwrap();
+    let first = appended.position.get() - 1;
+    copy(first, &client(&other_url).await, &client(&url).await).await;
+    is_damage(read_log_after(&store, 1, EventFilter::all()).await);
+}
+
+/// A store behind a server that says so often that the log is empty, which two events are stored in.
+async fn behind_an_old_leader(lies: u32) -> NatsStore {
+    let (url, left) = (fresh(), AtomicU32::new(lies));
+    let proxied = proxy::start(&url, move |message| {
+        let one_less = |left: u32| left.checked_sub(1);
+        let lies = message.asks_for(r#""last_by_subj":">""#)
+            && left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                .is_ok();
+        if lies {
+            return Action::Answer(NO_MESSAGE.into());
+        }
+        Action::Pass
+    });
+    let store = open(&proxied.await).await;
+    for _ in 0..2 {
+        append(&store, "1", "placed").await.unwrap();
+    }
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_the_leader_is_not_believed_that_nothing_is_new() {
+    let store = behind_an_old_leader(2).await;
+    let found = read_log_after(&store, 1, EventFilter::all()).await;
+    assert_eq!(found.unwrap(), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_stays_shorter_than_it_was_is_damage_for_who_asks_what_is_new() {
+    let store = behind_an_old_leader(u32::MAX).await;
+    let query = LogQuery::all().after(Position::new(1));
+    let hurried = limited_to(Duration::from_millis(200));
+    let Err(error) = store.log().read_log(&hurried, query).await else {
+        panic!("an old leader was believed")
+    };
+    assert_eq!(error.fault(), Some(Fault::Unavailable), "{}", told(&error));
+    is_damage(read_log_after(&store, 1, EventFilter::all()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_nobody_answers_are_given_up_at_once_when_the_store_is_closed() {
+    let (url, asked) = (fresh(), Arc::new(tokio::sync::Notify::new()));
+    let heard = asked.clone();
+    let proxied = proxy::start(&url, move |message| {
+        if message.to_server && message.subject.contains("DIRECT.GET") {
+            heard.notify_one();
+            return Action::Lose;
+        }
+        Action::Pass
+    });
+    let store = open(&proxied.await).await;
+    for _ in 0..2 {
+        append(&store, "1", "placed").await.unwrap();
+    }
+    let closing = async {
+        asked.notified().await;
+        store.close().await
+    };
+    let (found, closed) = within(QUICK, async {
+        tokio::join!(read_at(&store, &[1, 2]), closing)
+    })
+    .await;
+    closed.unwrap();
+    let error = found.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Closed), "{}", told(&error));
+    assert_eq!(
+        read_at(&store, &[1]).await.unwrap_err().fault(),
+        Some(Fault::Closed)
+    );
 }

@@ -1,11 +1,12 @@
 //! A server that comes back without its latest messages, from an older copy of its files say:
-//! whoever knows of them says so, and neither writes behind the gap nor waits for ever.
+//! whoever knows of them says so, and neither writes behind the gap nor waits for ever, nor takes
+//! it that nothing is new.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use cim_store::{Context, EventFilter, Position, Store};
+use cim_store::{Context, EventFilter, LogQuery, Position, Store};
 use futures_util::StreamExt;
 
 use crate::{append, is_damage, open, start, within};
@@ -57,9 +58,12 @@ async fn a_server_that_lost_its_latest_messages_is_neither_written_to_nor_follow
 
     let appends = async { within(SURE, append(&store, "1", "placed")).await };
     let follows = async { within(SURE, followed.next()).await };
-    let (appended, event) = tokio::join!(appends, follows);
+    let new = LogQuery::all().after(Position::new(6));
+    let asks = async { within(SURE, log.read_log(&ctx, new)).await };
+    let (appended, event, new) = tokio::join!(appends, follows, asks);
     is_damage(appended);
     is_damage(event.unwrap());
+    is_damage(new.map(drop));
     // A stream that it knows nothing of would be behind the gap, too.
     is_damage(append(&store, "2", "placed").await);
     let stats = open(&server.url()).await.log().stats(&ctx).await.unwrap();

@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use cim_store::{
-    Clock as _, Context, EventLogError, Fault as PortFault, LogQuery, Position, RecordedEvent,
-    SystemClock,
+    Clock as _, Context, EventLogError, EventStream, Fault as PortFault, LogQuery, Position,
+    RecordedEvent, SystemClock,
 };
 use futures_util::TryStreamExt as _;
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, select};
 use tokio::sync::MutexGuard;
 
 use super::error::{Fault, IndexError};
@@ -75,20 +75,7 @@ impl Inner {
                 let state = self.state();
                 (state.reached(), state.epoch, state.taken)
             };
-            let query = LogQuery::all().after(after);
-            // Together they take as long as one.
-            let (events, checked) =
-                join(self.log.read_log(ctx, query), self.check_taken(ctx, taken)).await;
-            checked?;
-            let mut events = match events {
-                Err(error) if error.fault() == Some(PortFault::NotFound) => {
-                    if self.truncated_through(ctx).await? > after {
-                        return Err(Fault::Damaged("the log was truncated beyond the index"));
-                    }
-                    return Err(error.into());
-                }
-                events => events?,
-            };
+            let mut events = self.read_on(ctx, after, taken).await?;
             let mut taken = Taken::default();
             while let Some(event) = events.try_next().await? {
                 taken.add(&event);
@@ -119,6 +106,56 @@ impl Inner {
                 return Ok(state.reached());
             }
         }
+    }
+
+    /// Reads what stands in the log behind what was taken in. The read begins with the last event
+    /// that was, which says with the same question that the log is still the one it was: one that
+    /// was restored, or replaced, while this index was open has another event there, or none.
+    async fn read_on(
+        &self,
+        ctx: &Context,
+        after: Position,
+        mut taken: Option<Anchor>,
+    ) -> Result<EventStream, Fault> {
+        loop {
+            let error = match self.read_from(ctx, after, taken).await {
+                Ok(Some(events)) => return Ok(events),
+                Ok(None) => return Err(Fault::Replaced),
+                Err(error) => error,
+            };
+            if error.fault() != Some(PortFault::NotFound) {
+                return Err(error.into());
+            }
+            let truncated = self.truncated_through(ctx).await?;
+            if truncated > after {
+                return Err(Fault::Damaged("the log was truncated beyond the index"));
+            }
+            if truncated < after || taken.take().is_none() {
+                return Err(error.into());
+            }
+            // That event was given up, and nothing behind it.
+        }
+    }
+
+    /// Reads from an event on, and hands out what stands behind it, after a position; `None` where
+    /// it is another one.
+    async fn read_from(
+        &self,
+        ctx: &Context,
+        after: Position,
+        taken: Option<Anchor>,
+    ) -> Result<Option<EventStream>, EventLogError> {
+        let before = taken.map_or(after, |taken| {
+            Position::new(taken.position.get().saturating_sub(1))
+        });
+        let query = LogQuery::all().after(before);
+        let mut events = self.log.read_log(ctx, query).await?;
+        let Some(Anchor { position, cid }) = taken else {
+            return Ok(Some(events));
+        };
+        let first = events.try_next().await?;
+        let is_same = first.is_some_and(|first| first.position == position && first.cid == cid);
+        Ok(is_same.then_some(events))
     }
 
     fn absorb(&self, taken: &mut Taken, epoch: u64) -> bool {

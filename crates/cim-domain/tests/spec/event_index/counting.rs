@@ -9,6 +9,10 @@ use cim_domain::store::{Bucket, BucketName, EventLog, Store};
 use crate::hooked_bucket::{Hook, HookedBucket, Step};
 use crate::watched_log::WatchedLog;
 
+/// Every look for what is new begins with the last event that was taken in: the log may have been
+/// restored.
+pub(crate) const ANCHOR: u64 = 1;
+
 /// What was asked.
 #[derive(Debug)]
 pub(crate) struct Counts {

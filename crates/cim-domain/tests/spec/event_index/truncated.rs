@@ -47,4 +47,17 @@ on_every_store_with_our_clock! {
         }
         check_everything(&open(&store).await, &store.log()).await;
     }
+
+    async fn an_index_whose_last_event_was_given_up_goes_on_behind_it(store, _clock) {
+        let index = open(&store).await;
+        for number in 0..10 {
+            append(&store.log(), &[event(number, number % 5)]).await;
+        }
+        index.catch_up(&ctx()).await.unwrap();
+        truncate(&store, 10).await;
+        check_everything(&index, &store.log()).await;
+        append(&store.log(), &[event(1, 1)]).await;
+        check_everything(&index, &store.log()).await;
+        assert_eq!(index.status().rebuilt, 0);
+    }
 }
