@@ -125,7 +125,7 @@ async fn an_event_that_was_replaced_with_a_cid_of_its_own_breaks_the_link_of_the
 
 #[tokio::test]
 async fn what_was_altered_is_found_by_whoever_reads_backwards() {
-    let without_the_third = ScriptedLog::leaving_out(deposits(|_| {}).await, Version::new(3));
+    let without_the_third = RewrittenLog::leaving_out(deposits(|_| {}).await, Version::new(3));
     for (log, said) in [
         (deposits(richer).await, "the event was altered"),
         (
