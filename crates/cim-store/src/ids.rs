@@ -79,6 +79,18 @@ id! {
 }
 id! {
     /// The id of one commit. Appending the same commit id again never stores it twice.
+    ///
+    /// ```
+    /// use cim_store::CommitId;
+    /// use uuid::Uuid;
+    ///
+    /// // A request that comes twice, under the id that its sender gave it, is one commit.
+    /// let request: Uuid = "0198a6b2-7c31-7d5e-9f04-3b8f5f6d2a10".parse()?;
+    /// let commit = CommitId::from_uuid(request);
+    /// assert_eq!(commit.as_uuid(), &request);
+    /// assert_eq!(CommitId::from_bytes(*commit.as_bytes()), commit);
+    /// # Ok::<(), uuid::Error>(())
+    /// ```
     CommitId
 }
 id! {

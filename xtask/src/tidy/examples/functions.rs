@@ -1,7 +1,8 @@
 //! The functions of a source file that somebody outside of its crate can call.
 //!
 //! Read from the text alone, since `xtask` compiles in a moment and has no compiler at hand: what
-//! is `pub` counts as reachable, because the lint `unreachable_pub` denies what is not.
+//! is `pub` counts as reachable, because the lint `unreachable_pub` denies what is not. Functions
+//! that macros make are not seen.
 
 use super::tokens::{Placed, Token, tokens};
 
