@@ -153,6 +153,39 @@ fn a_file_that_is_missing_misunderstood_or_spelled_another_way_is_named() {
 }
 
 #[test]
+fn how_lines_end_is_up_to_the_system() {
+    let shell = bench(LOCKED);
+    let path = shell.path().join(FILE);
+    let text = spelled(LOCKED);
+    std::fs::write(&path, text.replace('\n', "\r\n")).unwrap();
+    let output = shell.run(&["schema", "check", "--no-since"]);
+    assert_eq!(code(&output), ExitCode::Ok.number(), "{}", said(&output));
+    // That the last one ends is not.
+    std::fs::write(&path, text.trim_end()).unwrap();
+    let output = shell.run(&["schema", "check", "--no-since"]);
+    assert_eq!(code(&output), ExitCode::Invalid.number());
+    let last = format!("from line {} on", text.lines().count());
+    assert!(said(&output).contains(&last), "{}", said(&output));
+}
+
+#[test]
+fn a_file_that_is_larger_than_any_lock_file_is_not_read_to_its_end() {
+    let shell = Shell::new();
+    let file = std::fs::File::create(shell.path().join(FILE)).unwrap();
+    // It takes no room on the disk.
+    file.set_len(8 << 30).unwrap();
+    for arguments in [["schema", "check"], ["schema", "show"]] {
+        expect![[r#"
+            --- standard error
+            error: cim-schemas.lock is larger than any lock file: more than 67108864 bytes
+            hint: name the file that the application's test of shapes writes; docs/guide/schema_lock.md says how
+            --- code 5
+        "#]]
+        .assert_eq(&show(&shell.run(&arguments)));
+    }
+}
+
+#[test]
 fn what_was_committed_stays_locked() {
     let shell = bench(LOCKED);
     git(&shell, &["init", "--quiet"]);
