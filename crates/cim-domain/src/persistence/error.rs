@@ -162,16 +162,18 @@ where
         "this repository takes no snapshots; give it a store and a policy by `Repository::with_snapshots`"
     )]
     NoSnapshots,
-    /// A snapshot that was asked for could not be written. Events are stored without it.
-    #[error("the snapshot could not be written")]
+    /// A snapshot that was asked for could not be written, or their bucket not be opened. Events are
+    /// stored without it.
+    #[error("the snapshots could not be opened or written")]
     Snapshot(#[source] SnapshotError),
     /// Copies of states were to be looked at where there are none.
     #[error(
         "this repository writes no copies of states; give it some by `Repository::with_state_copies`"
     )]
     NoStateCopies,
-    /// A copy of a state could not be read or written. The events are not concerned.
-    #[error("the copy of the state could not be seen to")]
+    /// A copy of a state could not be read or written, or their bucket not be opened. The events are
+    /// not concerned.
+    #[error("the copies of states could not be opened, read or written")]
     StateCopy(#[source] StateCopyError),
     /// The event log failed or refused.
     #[error("the event log could not do it")]

@@ -125,7 +125,9 @@ impl<A: Aggregate> Repository<A> {
     /// # Behavior
     /// - Each aggregate is on one page only. What begins to match while pages are turned comes
     ///   last, so nothing is passed over.
-    /// - Aggregates that were deleted are left out, so a page may have fewer than its size.
+    /// - Aggregates that were deleted are left out, so a page may have fewer than its size, and the
+    ///   last one none.
+    /// - One aggregate that can't be loaded fails the page that it would be on.
     ///
     /// # Cost
     /// Events that the query means are read, by subject and type as the store can find them, and the
@@ -133,7 +135,9 @@ impl<A: Aggregate> Repository<A> {
     /// events, unless there is an [index](Self::with_index), which knows where they are.
     ///
     /// # Errors
-    /// As [`load`](Self::load), except that what was deleted is no error; `Index`.
+    /// As [`load`](Self::load), except that what was deleted is no error; `Index`. `Store` with
+    /// [`NotFound`](cim_store::Fault::NotFound) where the first events of the log were truncated, and
+    /// what matched among them is not known any more.
     pub async fn query(
         &self,
         ctx: &Context,

@@ -35,7 +35,10 @@ impl<A: Aggregate> Repository<A> {
     ///   [`SnapshotStore::settled`] waits for what is under way, at shutdown say;
     ///   [`SnapshotStore::stats`] counts all of it.
     /// - What comes back from a snapshot must be the aggregate that was written: a field that serde
-    ///   skips would be lost.
+    ///   skips would be lost. So each type of state has a bucket of its own, where two types are
+    ///   rebuilt from the same streams: a snapshot of one could be read as the other.
+    /// - A state that is too large for the bucket has no snapshot. That is counted, and tried again
+    ///   when the policy would want the next one.
     ///
     /// ```
     /// # use cim_domain::{Aggregate, DomainEvent};
