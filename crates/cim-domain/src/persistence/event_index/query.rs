@@ -161,14 +161,15 @@ impl Answer {
             query,
             inner,
         };
-        // What is known is looked up while the log says what is new.
+        // What is known is read while the log says what is new. Where both are asked of a server
+        // its questions leave in one piece: nothing has to be thought over between them.
         let (known, seen, epoch) = {
             let state = answer.inner.state();
             (state.reached(), state.revision, state.epoch)
         };
-        let (fresh, page) = join(
-            answer.inner.freshen(&answer.ctx),
+        let (page, fresh) = join(
             answer.page(Ahead::default(), after, known),
+            answer.inner.freshen(&answer.ctx),
         )
         .await;
         answer.through = fresh?;
