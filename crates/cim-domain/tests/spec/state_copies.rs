@@ -526,6 +526,41 @@ async fn what_can_not_be_copied_keeps_no_other_from_its_repair() {
     assert_eq!(listed, ["cart-1", "cart-3", "cart-5"]);
 }
 
+#[tokio::test]
+async fn a_bucket_that_never_answers_is_given_up_and_copies_lag_until_the_next_event_or_a_repair() {
+    let (store, clock) = open_at_noon("memory:").await;
+    let (_, copies) = open(&*store).await;
+    let held = HeldBucket::new(copies.bucket().clone());
+    let settings = StateCopySettings {
+        time_limit: Duration::from_secs(10),
+        ..StateCopySettings::default()
+    };
+    let slow = StateCopies::new(held.clone(), settings).unwrap();
+    let carts = Repository::<Cart>::new(store.log())
+        .with_clock(Arc::new(clock.clone()))
+        .with_state_copies(slow.clone());
+    for number in 0..10 {
+        let id = format!("cart-{number}");
+        carts.execute(&ctx(), &id, "lamp".into()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(10));
+    slow.settled().await;
+    let stats = slow.stats();
+    assert_eq!(
+        (stats.given_up, stats.left_behind(), stats.written),
+        (10, 10, 0)
+    );
+    held.let_go();
+    let first = "cart-0".to_owned();
+    carts.execute(&ctx(), &first, "table".into()).await.unwrap();
+    slow.settled().await;
+    let lag = carts.state_copy_lag(&ctx(), &first).await.unwrap();
+    assert_eq!((lag.events(), slow.stats().written), (0, 1));
+    let repairs = carts.repair_state_copies(&ctx(), |_| {}).await.unwrap();
+    assert_eq!((repairs.sound, repairs.missing), (1, 9));
+}
+
 /// On NATS, other clients see the keys by which the copies are documented, and an old copy's
 /// message is gone, not only marked.
 #[cfg(feature = "nats")]

@@ -17,6 +17,7 @@ mod lives;
 mod report;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_demo_inventory::prelude::*;
 use cim_demo_inventory::reaction::Reactions;
@@ -53,6 +54,7 @@ const SNAPSHOTS: SnapshotSettings<'static> = SnapshotSettings {
     ttl: None,
     codec: SnapshotCodec::Json,
     queue: 256,
+    time_limit: Duration::from_secs(60),
 };
 
 /// Run an inventory of compute resources and prove what it says

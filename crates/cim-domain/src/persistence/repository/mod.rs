@@ -80,8 +80,8 @@ use work::Caching;
 /// ```
 ///
 /// # Runtime
-/// Pauses between attempts, and the wait for a snapshot, are waits of the [`Clock`]; the default one
-/// needs a tokio runtime with its time driver enabled.
+/// Pauses between attempts, the wait for a snapshot, and the limit of work in the background are
+/// waits of the [`Clock`]; the default one needs a tokio runtime with its time driver enabled.
 pub struct Repository<A> {
     pub(super) writer: Writer,
     verifier: Verifier,

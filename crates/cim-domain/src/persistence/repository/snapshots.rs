@@ -31,7 +31,9 @@ impl<A: Aggregate> Repository<A> {
     ///   half of the time that the context's deadline leaves. Where the policy acts by itself, the next append replaces what was
     ///   ignored.
     /// - Snapshots are encoded and written after the append was acknowledged, on the runtime of the
-    ///   caller, whose operation does not wait for it. Where too many wait, a snapshot is skipped.
+    ///   caller, whose operation does not wait for it. Where too many wait, a snapshot is skipped; where it
+    ///   takes longer than [`time_limit`](crate::persistence::snapshot::SnapshotSettings::time_limit),
+    ///   it is given up, and is as due as before.
     ///   [`SnapshotStore::settled`] waits for what is under way, at shutdown say;
     ///   [`SnapshotStore::stats`] counts all of it.
     /// - What comes back from a snapshot must be the aggregate that was written: a field that serde
@@ -318,7 +320,8 @@ impl<A: Aggregate> Repository<A> {
             at_hand,
             under_way,
         );
-        match snapshots.store.queue.offer(stream, Box::pin(work)).await {
+        let (queue, clock) = (&snapshots.store.queue, &self.writer.clock);
+        match queue.offer(clock, stream, Box::pin(work)).await {
             Offered::Taken => {}
             Offered::InsteadOfAnother if !wanted => {}
             Offered::InsteadOfAnother => count(&snapshots.store.counters.superseded),
@@ -429,7 +432,8 @@ impl<A: Aggregate> Repository<A> {
                 count(&store.counters.failed);
             }
         };
-        match snapshots.store.queue.offer(stream, Box::pin(work)).await {
+        let (queue, clock) = (&snapshots.store.queue, &self.writer.clock);
+        match queue.offer(clock, stream, Box::pin(work)).await {
             Offered::Taken => {}
             Offered::InsteadOfAnother => count(&snapshots.store.counters.superseded),
             Offered::Full => count(&snapshots.store.counters.skipped_busy),

@@ -56,8 +56,10 @@ impl<A: Aggregate> Repository<A> {
     /// # Behavior
     /// - Copies are encoded and written after the append was acknowledged, on the runtime of the
     ///   caller, whose operation does not wait for it. So a copy lags behind the events for a moment;
-    ///   after the death of a process, or where too many wait, until the aggregate's next event or a
-    ///   [repair](Self::repair_state_copies). [`StateCopies::settled`] waits for what is under way.
+    ///   after the death of a process, or where too many wait or one takes longer than
+    ///   [`time_limit`](crate::persistence::state_copies::StateCopySettings::time_limit), until the
+    ///   aggregate's next event or a [repair](Self::repair_state_copies). [`StateCopies::settled`]
+    ///   waits for what is under way.
     /// - A copy of an earlier version never takes the place of one of a later version.
     /// - The copies of an aggregate that is deleted go away.
     /// - No load reads a copy.
@@ -100,7 +102,8 @@ impl<A: Aggregate> Repository<A> {
         };
         let ctx = ctx.clone().with_deadline_of(&Context::new());
         let work = self.clone().copy_behind(ctx, stream.clone(), at_hand);
-        match copies.store.queue.offer(stream, Box::pin(work)).await {
+        let (queue, clock) = (&copies.store.queue, &self.writer.clock);
+        match queue.offer(clock, stream, Box::pin(work)).await {
             Offered::Taken => {}
             Offered::InsteadOfAnother => count(&copies.store.counters.superseded),
             Offered::Full => count(&copies.store.counters.skipped_busy),

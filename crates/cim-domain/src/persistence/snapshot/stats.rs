@@ -104,6 +104,10 @@ pub struct SnapshotStats {
     /// Were not written, or perhaps were, because something failed: the bucket, the log, a panic in
     /// the application's own encoding, the end of the runtime.
     pub failed: u64,
+    /// Were not written, or perhaps were, because it took longer than
+    /// [`time_limit`](super::SnapshotSettings::time_limit), or they had waited as long behind others
+    /// that did.
+    pub given_up: u64,
     /// Loads that began with a snapshot.
     pub loads_with: u64,
     /// Loads that found none that they could use.
@@ -179,6 +183,7 @@ impl Counters {
             too_large: of(&self.too_large),
             not_encodable: of(&self.not_encodable),
             failed: of(&self.failed),
+            given_up: 0, // counted by whoever does the work
             loads_with: of(&self.loads_with),
             loads_without: of(&self.loads_without),
             unavailable: of(&self.unavailable),

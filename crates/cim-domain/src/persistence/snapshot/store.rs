@@ -90,10 +90,15 @@ pub struct SnapshotSettings<'a> {
     pub codec: SnapshotCodec,
     /// Of how many aggregates a snapshot may wait to be written. Of others it is skipped.
     pub queue: usize,
+    /// How long one may take that is taken in the background, by the clock of the repository, before
+    /// it is given up: to read the events, where that is needed, and to write. Zero gives
+    /// up whatever has to wait.
+    pub time_limit: Duration,
 }
 
 impl Default for SnapshotSettings<'_> {
-    /// The last two of each aggregate in the bucket `snapshots`, as JSON, for ever; room for 256.
+    /// The last two of each aggregate in the bucket `snapshots`, as JSON, for ever; room for 256,
+    /// and a minute for each.
     fn default() -> Self {
         Self {
             bucket: "snapshots",
@@ -101,6 +106,7 @@ impl Default for SnapshotSettings<'_> {
             ttl: None,
             codec: SnapshotCodec::Json,
             queue: 256,
+            time_limit: Duration::from_secs(60),
         }
     }
 }
@@ -284,7 +290,7 @@ impl SnapshotStore {
             clock: Arc::new(SystemClock),
             codec: settings.codec,
             counters: Arc::default(),
-            queue: WriteBehind::new(settings.queue),
+            queue: WriteBehind::new(settings.queue, settings.time_limit),
         }
     }
 
@@ -304,10 +310,13 @@ impl SnapshotStore {
     pub fn stats(&self) -> SnapshotStats {
         let mut stats = self.counters.stats();
         stats.failed += self.queue.lost();
+        stats.given_up = self.queue.given_up();
         stats
     }
 
-    /// Waits until nothing waits to be written and nothing is being written.
+    /// Waits until nothing waits to be written and nothing is being written. Where the bucket does
+    /// not answer that takes [`time_limit`](SnapshotSettings::time_limit) twice at most, from the
+    /// last one that was to be taken.
     pub async fn settled(&self) {
         self.queue.settled().await;
     }

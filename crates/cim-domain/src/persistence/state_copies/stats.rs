@@ -19,6 +19,10 @@ pub struct StateCopyStats {
     /// Were not written, or perhaps were, because something failed: the bucket, the log, a panic in
     /// the application's own encoding, the end of the runtime.
     pub failed: u64,
+    /// Were not written, or perhaps were, because it took longer than
+    /// [`time_limit`](super::StateCopySettings::time_limit), or they had waited as long behind others
+    /// that did.
+    pub given_up: u64,
 }
 
 impl StateCopyStats {
@@ -38,7 +42,7 @@ impl StateCopyStats {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn left_behind(&self) -> u64 {
-        self.skipped_busy + self.not_encodable + self.failed
+        self.skipped_busy + self.not_encodable + self.failed + self.given_up
     }
 }
 
@@ -61,6 +65,7 @@ impl Counters {
             skipped_busy: of(&self.skipped_busy),
             not_encodable: of(&self.not_encodable),
             failed: of(&self.failed),
+            given_up: 0, // counted by whoever does the work
         }
     }
 }

@@ -87,15 +87,21 @@ pub struct StateCopySettings<'a> {
     pub keep: usize,
     /// Of how many aggregates a copy may wait to be written. Those of others lag.
     pub queue: usize,
+    /// How long it may take in the background to bring the copy of an aggregate up to date, by the
+    /// clock of the repository, before it is given up: to read the events, where that is needed, and
+    /// to write. Zero gives up whatever has to wait.
+    pub time_limit: Duration,
 }
 
 impl Default for StateCopySettings<'_> {
-    /// The last copy of each aggregate in the bucket `AGGREGATES`; room for 1024.
+    /// The last copy of each aggregate in the bucket `AGGREGATES`; room for 1024, and a minute
+    /// for each.
     fn default() -> Self {
         Self {
             bucket: "AGGREGATES",
             keep: 1,
             queue: 1024,
+            time_limit: Duration::from_secs(60),
         }
     }
 }
@@ -170,7 +176,7 @@ impl StateCopies {
             bucket,
             keep: settings.keep,
             counters: Arc::default(),
-            queue: WriteBehind::new(settings.queue),
+            queue: WriteBehind::new(settings.queue, settings.time_limit),
         })
     }
 
@@ -183,10 +189,13 @@ impl StateCopies {
     pub fn stats(&self) -> StateCopyStats {
         let mut stats = self.counters.stats();
         stats.failed += self.queue.lost();
+        stats.given_up = self.queue.given_up();
         stats
     }
 
-    /// Waits until nothing waits to be written and nothing is being written.
+    /// Waits until nothing waits to be written and nothing is being written. Where the bucket does
+    /// not answer that takes [`time_limit`](StateCopySettings::time_limit) twice at most, from the
+    /// last one that was to be written.
     pub async fn settled(&self) {
         self.queue.settled().await;
     }

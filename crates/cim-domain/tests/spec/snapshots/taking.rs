@@ -195,6 +195,47 @@ async fn nobody_waits_for_a_snapshot_and_what_finds_no_room_is_skipped() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_never_answers_is_given_up_and_the_next_event_leads_to_what_is_missing() {
+    let (store, clock) = open_at_noon("memory:").await;
+    let held = HeldBucket::new(open(&*store, &clock, 2).await.bucket().clone());
+    let settings = SnapshotSettings {
+        time_limit: Duration::from_secs(10),
+        ..SnapshotSettings::default()
+    };
+    let snapshots = SnapshotStore::new(held.clone(), settings);
+    let tallies = Repository::<Tally>::new(store.log())
+        .with_clock(Arc::new(clock.clone()))
+        .with_snapshots(snapshots.clone(), EveryEvents(1));
+    for number in 0..10 {
+        let id = format!("tally-{number}");
+        tallies.execute(&ctx(), &id, 1).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    // One that was asked for is missed as the others are.
+    tallies
+        .save(&ctx(), &id(), added(1), demanded())
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(9));
+    tokio::task::yield_now().await;
+    assert_eq!(snapshots.stats().given_up, 0);
+    clock.advance(Duration::from_secs(1));
+    snapshots.settled().await;
+    let stats = snapshots.stats();
+    assert_eq!((stats.given_up, stats.written, stats.failed), (11, 0, 0));
+    held.let_go();
+    for number in 0..10 {
+        let id = format!("tally-{number}");
+        tallies.execute(&ctx(), &id, 1).await.unwrap();
+    }
+    snapshots.settled().await;
+    let stats = snapshots.stats();
+    assert_eq!((stats.given_up, stats.written), (11, 10));
+    tallies.load(&ctx(), &"tally-3".to_owned()).await.unwrap();
+    assert_eq!(snapshots.stats().loads_with, stats.loads_with + 1);
+}
+
+#[tokio::test]
 async fn of_one_aggregate_the_latest_that_waits_is_written() {
     let (store, clock) = open_at_noon("memory:").await;
     let bucket = open(&*store, &clock, 10).await.bucket().clone();
