@@ -1,4 +1,5 @@
-//! A bucket before whose operations something happens, as a test says: they are counted, or wait.
+//! A bucket before whose operations something happens, as a test says: they are counted, or wait,
+//! or are refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,11 @@ pub(crate) enum Step {
 pub(crate) trait Hook: fmt::Debug + Send + Sync + 'static {
     /// Happens before an operation on a key, or on all that match a pattern.
     async fn before(&self, step: Step, bucket: &BucketName, key: &str);
+
+    /// Why the operation is not done, if it is not.
+    fn refusal(&self, _step: Step) -> Option<BucketError> {
+        None
+    }
 }
 
 #[derive(Debug)]
@@ -43,8 +49,9 @@ impl<H: Hook> HookedBucket<H> {
         Arc::new(Self { inner, hook })
     }
 
-    async fn before(&self, step: Step, key: &str) {
+    async fn before(&self, step: Step, key: &str) -> Result<(), BucketError> {
         self.hook.before(step, self.inner.name(), key).await;
+        self.hook.refusal(step).map_or(Ok(()), Err)
     }
 }
 
@@ -59,7 +66,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
     }
 
     async fn get(&self, ctx: &Context, key: &Key) -> Result<Option<Entry>, BucketError> {
-        self.before(Step::Get, key.as_str()).await;
+        self.before(Step::Get, key.as_str()).await?;
         self.inner.get(ctx, key).await
     }
 
@@ -70,7 +77,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         value: Bytes,
         options: WriteOptions,
     ) -> Result<Revision, BucketError> {
-        self.before(Step::Put, key.as_str()).await;
+        self.before(Step::Put, key.as_str()).await?;
         self.inner.put(ctx, key, value, options).await
     }
 
@@ -81,7 +88,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         value: Bytes,
         options: WriteOptions,
     ) -> Result<Revision, BucketError> {
-        self.before(Step::Create, key.as_str()).await;
+        self.before(Step::Create, key.as_str()).await?;
         self.inner.create(ctx, key, value, options).await
     }
 
@@ -93,7 +100,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         expected: Revision,
         options: WriteOptions,
     ) -> Result<Revision, BucketError> {
-        self.before(Step::Update, key.as_str()).await;
+        self.before(Step::Update, key.as_str()).await?;
         self.inner.update(ctx, key, value, expected, options).await
     }
 
@@ -103,7 +110,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         key: &Key,
         expected: Option<Revision>,
     ) -> Result<Revision, BucketError> {
-        self.before(Step::Delete, key.as_str()).await;
+        self.before(Step::Delete, key.as_str()).await?;
         self.inner.delete(ctx, key, expected).await
     }
 
@@ -113,7 +120,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         key: &Key,
         expected: Option<Revision>,
     ) -> Result<Revision, BucketError> {
-        self.before(Step::Purge, key.as_str()).await;
+        self.before(Step::Purge, key.as_str()).await?;
         self.inner.purge(ctx, key, expected).await
     }
 
@@ -122,7 +129,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         ctx: &Context,
         pattern: &SubjectPattern,
     ) -> Result<KeyStream, BucketError> {
-        self.before(Step::Keys, pattern.as_str()).await;
+        self.before(Step::Keys, pattern.as_str()).await?;
         self.inner.keys(ctx, pattern).await
     }
 
@@ -131,12 +138,12 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         ctx: &Context,
         pattern: &SubjectPattern,
     ) -> Result<EntryStream, BucketError> {
-        self.before(Step::Entries, pattern.as_str()).await;
+        self.before(Step::Entries, pattern.as_str()).await?;
         self.inner.entries(ctx, pattern).await
     }
 
     async fn history(&self, ctx: &Context, key: &Key) -> Result<Vec<Entry>, BucketError> {
-        self.before(Step::History, key.as_str()).await;
+        self.before(Step::History, key.as_str()).await?;
         self.inner.history(ctx, key).await
     }
 
@@ -146,7 +153,7 @@ impl<H: Hook> Bucket for HookedBucket<H> {
         pattern: &SubjectPattern,
         from: WatchFrom,
     ) -> Result<EntryStream, BucketError> {
-        self.before(Step::Watch, pattern.as_str()).await;
+        self.before(Step::Watch, pattern.as_str()).await?;
         self.inner.watch(ctx, pattern, from).await
     }
 

@@ -30,6 +30,8 @@ struct Counts {
     log_reads: AtomicU64,
     events: AtomicU64,
     positions: AtomicU64,
+    pages: AtomicU64,
+    largest_page: AtomicU64,
     heads: AtomicU64,
 }
 
@@ -77,6 +79,13 @@ impl WatchedLog {
             positions: take(&self.counts.positions),
             heads: take(&self.counts.heads),
         }
+    }
+
+    /// How many reads of several positions there were, and the most bytes of payload that one of them
+    /// brought.
+    pub(crate) fn pages(&self) -> (u64, u64) {
+        let of = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        (of(&self.counts.pages), of(&self.counts.largest_page))
     }
 
     /// From now on this log is behind it.
@@ -170,7 +179,13 @@ impl EventLog for WatchedLog {
         }
         let count = positions.len() as u64;
         self.counts.positions.fetch_add(count, Ordering::SeqCst);
-        self.inner().read_at(ctx, positions).await
+        let events = self.inner().read_at(ctx, positions).await?;
+        if count > 1 {
+            let bytes = events.iter().map(|event| event.payload.len() as u64).sum();
+            self.counts.pages.fetch_add(1, Ordering::SeqCst);
+            self.counts.largest_page.fetch_max(bytes, Ordering::SeqCst);
+        }
+        Ok(events)
     }
 
     async fn subscribe(

@@ -192,13 +192,12 @@ impl Inner {
         };
         self.rebuilt.fetch_add(1, Ordering::Relaxed);
         self.adopt(manifest, revision);
-        match runs {
-            Some(runs) => {
-                for run in &runs {
-                    self.shelf.give_up_run(ctx, run).await?;
-                }
-            }
-            None => self.shelf.sweep(ctx).await?,
+        if runs.is_none() {
+            self.shelf.sweep(ctx).await?;
+        }
+        // What the manifest says about them is not to be believed.
+        for id in ids {
+            self.shelf.give_up_found(ctx, id).await?;
         }
         Ok(true)
     }

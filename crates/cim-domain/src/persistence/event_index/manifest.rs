@@ -9,6 +9,10 @@ use super::block::Child;
 
 /// What it begins with: a name, and the version of the format.
 const MAGIC: [u8; 8] = *b"cimindx\x01";
+/// Bytes of a run.
+const RUN_BYTES: usize = 72;
+/// Nodes have two children at least, but for the last one of each level: so many levels has no run.
+const LEVELS: u64 = 100;
 
 /// The last event that was taken in: where it stands, and which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,17 @@ pub(super) struct RunInfo {
     /// How many blocks it has, numbered from 0.
     pub(super) blocks: u32,
     pub(super) root: Child,
+}
+
+impl RunInfo {
+    /// Whether there can be such a run: the root is written last, a leaf has an entry, and there are
+    /// hardly more nodes than leaves.
+    fn can_be(&self) -> bool {
+        let most = self.entries.saturating_mul(2).saturating_add(LEVELS);
+        self.entries > 0
+            && self.blocks.checked_sub(1) == Some(self.root.number)
+            && u64::from(self.blocks) <= most
+    }
 }
 
 /// Which runs there are, and how far they reach.
@@ -67,7 +82,7 @@ impl Manifest {
         bytes
     }
 
-    /// `None`: it is damaged, or of a version that is not known here.
+    /// `None`: it is damaged, or of a version that is not known here, or has numbers that can't be.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (content, digest) = bytes.split_last_chunk::<32>()?;
         let found: [u8; 32] = Sha256::digest(content).into();
@@ -78,8 +93,11 @@ impl Manifest {
         let position = u64::from_le_bytes(take(&mut rest)?);
         let cid: [u8; 32] = take(&mut rest)?;
         let begins_after = Position::new(u64::from_le_bytes(take(&mut rest)?));
-        let count = u32::from_le_bytes(take(&mut rest)?);
-        let mut runs = Vec::new();
+        let count = u32::from_le_bytes(take(&mut rest)?) as usize;
+        if rest.len() / RUN_BYTES != count {
+            return None;
+        }
+        let mut runs = Vec::with_capacity(count);
         for _ in 0..count {
             runs.push(RunInfo {
                 id: Uuid::from_bytes(take(&mut rest)?),
@@ -96,7 +114,10 @@ impl Manifest {
             position: Position::new(position),
             cid: EventCid::from_digest(cid),
         });
-        rest.is_empty().then_some(Self {
+        let mut entries = runs.iter().map(|run| run.entries);
+        let in_all = entries.try_fold(0_u64, |sum, run| sum.checked_add(run));
+        let can_be = in_all.is_some() && runs.iter().all(RunInfo::can_be);
+        (rest.is_empty() && can_be).then_some(Self {
             anchor,
             begins_after,
             runs,
@@ -139,6 +160,24 @@ mod tests {
     fn what_is_written_is_read() {
         for manifest in [manifest(), Manifest::default()] {
             assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+        }
+    }
+
+    #[test]
+    fn numbers_that_can_not_be_are_no_manifest() {
+        let altered: [fn(&mut RunInfo); 7] = [
+            |run| run.entries = 0,
+            |run| run.entries = u64::MAX,
+            |run| run.blocks = 0,
+            |run| run.blocks = 4,
+            |run| run.blocks = u32::MAX,
+            |run| run.root.number = 3,
+            |run| (run.blocks, run.root.number) = (u32::MAX, u32::MAX - 1),
+        ];
+        for alter in altered {
+            let mut manifest = manifest();
+            manifest.runs.iter_mut().for_each(alter);
+            assert_eq!(Manifest::decode(&manifest.encode()), None, "{manifest:?}");
         }
     }
 

@@ -55,6 +55,10 @@ impl Inner {
                 tokio::task::coop::consume_budget().await;
             }
         }
+        // What is merged is given up by the numbers of its blocks.
+        if !sources.iter().all(Source::was_whole) {
+            return Err(Fault::Damaged("a run is not what the manifest says"));
+        }
         let Some(merged) = writer.finish().await? else {
             return Err(Fault::Damaged("runs that are to be merged are empty"));
         };
@@ -99,6 +103,8 @@ fn group(runs: &[RunInfo], newest_entries: usize) -> Option<Vec<RunInfo>> {
 struct Source {
     reader: RunReader,
     next: VecDeque<Entry>,
+    entries: u64,
+    last: Option<Entry>,
 }
 
 /// The first and the last entry that can be.
@@ -118,7 +124,15 @@ impl Source {
         Self {
             reader: RunReader::new(Arc::clone(shelf), run, FIRST, false),
             next: VecDeque::new(),
+            entries: 0,
+            last: None,
         }
+    }
+
+    /// Whether it had as many blocks and entries as the manifest says, now that all were read.
+    fn was_whole(&self) -> bool {
+        let run = self.reader.run();
+        (self.reader.blocks(), self.entries) == (run.blocks, run.entries)
     }
 
     async fn fill(&mut self, ctx: &Context) -> Result<(), Fault> {
@@ -128,6 +142,12 @@ impl Source {
             };
             let mut scan = leaf.scan();
             while let Some((entry, _)) = scan.next_item().ok_or(MALFORMED)? {
+                if self.last.replace(entry).is_some_and(|last| last >= entry) {
+                    return Err(Fault::Damaged(
+                        "the entries of a run are not in their order",
+                    ));
+                }
+                self.entries += 1;
                 self.next.push_back(entry);
             }
         }

@@ -139,6 +139,10 @@ pub(super) struct RunReader {
     first: Entry,
     /// Blocks still to come, the next one last.
     ahead: Vec<(Entry, Child)>,
+    /// How many blocks were read.
+    blocks: u32,
+    /// Where the last leaf begins.
+    behind: Option<Entry>,
 }
 
 impl RunReader {
@@ -149,10 +153,23 @@ impl RunReader {
             ahead: vec![(first, run.root)],
             first,
             run,
+            blocks: 0,
+            behind: None,
         }
     }
 
-    /// The next leaf, unless it begins behind `last`.
+    /// The run, as the manifest has it.
+    pub(super) fn run(&self) -> &RunInfo {
+        &self.run
+    }
+
+    /// How many blocks were read so far.
+    pub(super) fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    /// The next leaf, unless it begins behind `last`. Leaves come in their order, each once, however
+    /// the blocks name each other: so whoever reads a run comes to its end.
     pub(super) async fn next_leaf(
         &mut self,
         ctx: &Context,
@@ -167,10 +184,24 @@ impl RunReader {
                 .shelf
                 .block(ctx, self.run.id, &child, self.keep)
                 .await?;
+            self.blocks = self.blocks.saturating_add(1);
+            if self.blocks > self.run.blocks {
+                return Err(Fault::Damaged("a run has more blocks than it should have"));
+            }
             if block.is_leaf() {
+                if self
+                    .behind
+                    .replace(first)
+                    .is_some_and(|behind| behind >= first)
+                {
+                    return Err(Fault::Damaged("the blocks of a run are not in their order"));
+                }
                 return Ok(Some(block));
             }
             let children = block.children_from(&self.first).ok_or(MALFORMED)?;
+            if children.is_empty() {
+                return Err(MALFORMED);
+            }
             self.ahead.extend(children.into_iter().rev());
         }
         Ok(None)

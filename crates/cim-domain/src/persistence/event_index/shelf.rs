@@ -182,7 +182,8 @@ impl Shelf {
         self.give_up(ctx, &loose_key(run)?).await
     }
 
-    /// Gives up all blocks of a run, and then its mark.
+    /// Gives up all blocks of a run, and then its mark. How many there are was counted when they were
+    /// written or read; [`give_up_found`](Self::give_up_found) believes no number.
     pub(super) async fn give_up_run(
         &self,
         ctx: &Context,
@@ -194,6 +195,13 @@ impl Shelf {
             .try_collect::<()>()
             .await?;
         self.unmark(ctx, run.id).await
+    }
+
+    /// Gives up those blocks of a run that are there, and then its mark.
+    pub(super) async fn give_up_found(&self, ctx: &Context, run: Uuid) -> Result<(), BucketError> {
+        let blocks = self.keys(ctx, &format!("block.{}.*", run.simple())).await?;
+        self.give_up_all(ctx, blocks).await?;
+        self.unmark(ctx, run).await
     }
 
     /// Gives up what was left behind by whoever was never done, long before the mark of this run
@@ -219,11 +227,10 @@ impl Shelf {
             return Ok(());
         };
         for id in old {
-            if !manifest.runs.iter().any(|run| run.id == id) {
-                let blocks = self.keys(ctx, &format!("block.{}.*", id.simple())).await?;
-                self.give_up_all(ctx, blocks).await?;
+            match manifest.runs.iter().any(|run| run.id == id) {
+                true => self.unmark(ctx, id).await?,
+                false => self.give_up_found(ctx, id).await?,
             }
-            self.unmark(ctx, id).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cim_domain::persistence::event_index::EventIndex;
 use cim_domain::store::{Bucket, BucketExt as _, Key, Position, Store};
+use sha2::{Digest as _, Sha256};
 
 use super::counting::counting;
 use super::{
@@ -110,6 +111,106 @@ on_every_store! {
         check_everything(&index, &store.log()).await;
         check_everything(&open(&store).await, &store.log()).await;
     }
+}
+
+/// Writes numbers into the manifest, each at an offset, and makes the manifest's own digest right.
+async fn forge(bucket: &Arc<dyn Bucket>, numbers: &[(usize, &[u8])]) {
+    let manifest = Key::new("manifest").unwrap();
+    alter(bucket, &manifest, |bytes| {
+        bytes.truncate(bytes.len() - 32);
+        for (offset, number) in numbers {
+            bytes[*offset..*offset + number.len()].copy_from_slice(number);
+        }
+        let digest = Sha256::digest(&*bytes);
+        bytes.extend_from_slice(&digest);
+    })
+    .await;
+}
+
+/// An index over a bucket that notices when there is no end to what is written.
+async fn watched(store: &Arc<dyn Store>) -> EventIndex {
+    let (log, bucket, _) = counting(store).await;
+    EventIndex::over(log, bucket, small()).await.unwrap()
+}
+
+/// The bucket has the blocks of the manifest's runs, and no others.
+async fn nothing_is_left_behind(index: &EventIndex, bucket: &Arc<dyn Bucket>) {
+    index.persist(&ctx()).await.unwrap();
+    let keys = keys(bucket).await;
+    assert_eq!(keys.len() as u64, index.status().blocks + 1, "{keys:?}");
+}
+
+/// Offsets of numbers in a manifest: of the runs; and in the first run of the entries, the blocks
+/// and the root.
+const RUNS: usize = 56;
+const ENTRIES: usize = 60 + 16;
+const BLOCKS: usize = 60 + 32;
+const ROOT: usize = 60 + 36;
+
+#[tokio::test]
+async fn a_manifest_with_numbers_that_can_not_be_is_damaged_however_right_its_digest_is() {
+    let most = u32::MAX.to_le_bytes();
+    let cases: [&[(usize, &[u8])]; 6] = [
+        &[(RUNS, &most)],
+        &[(BLOCKS, &most)],
+        &[(ROOT, &most)],
+        &[(BLOCKS, &most), (ROOT, &(u32::MAX - 1).to_le_bytes())],
+        &[(ENTRIES, &[0; 8])],
+        &[(ENTRIES, &[0xFF; 8])],
+    ];
+    for numbers in cases {
+        let (store, _) = in_memory().await;
+        let bucket = with_index(&store).await;
+        forge(&bucket, numbers).await;
+        let index = watched(&store).await;
+        assert_eq!(index.status().rebuilt, 1, "{numbers:?}");
+        check_everything(&index, &store.log()).await;
+        nothing_is_left_behind(&index, &bucket).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_gives_up_as_many_blocks_as_a_forged_manifest_says() {
+    let (store, _) = in_memory().await;
+    let bucket = with_index(&store).await;
+    let forged: [(usize, &[u8]); 3] = [
+        (ENTRIES, &(u64::MAX / 8).to_le_bytes()),
+        (BLOCKS, &u32::MAX.to_le_bytes()),
+        (ROOT, &(u32::MAX - 1).to_le_bytes()),
+    ];
+    forge(&bucket, &forged).await;
+    let index = watched(&store).await;
+    check_everything(&index, &store.log()).await;
+    assert_eq!(index.status().rebuilt, 1);
+    nothing_is_left_behind(&index, &bucket).await;
+}
+
+#[tokio::test]
+async fn a_run_with_fewer_blocks_than_the_manifest_says_is_found_by_whoever_merges_it() {
+    let (store, _) = in_memory().await;
+    let bucket = with_index(&store).await;
+    let manifest = Key::new("manifest").unwrap();
+    let manifest = bucket.get(&ctx(), &manifest).await.unwrap().unwrap().value;
+    let root = u32::from_le_bytes(manifest[ROOT..ROOT + 4].try_into().unwrap());
+    let run = uuid::Uuid::from_slice(&manifest[60..76]).unwrap();
+    let key = |number| Key::new(format!("block.{}.{number}", run.simple())).unwrap();
+    let block = bucket.get(&ctx(), &key(root)).await.unwrap().unwrap().value;
+    bucket.set(&ctx(), &key(root + 50), block).await.unwrap();
+    let forged: [(usize, &[u8]); 2] = [
+        (BLOCKS, &(root + 51).to_le_bytes()),
+        (ROOT, &(root + 50).to_le_bytes()),
+    ];
+    forge(&bucket, &forged).await;
+    let index = watched(&store).await;
+    // Whoever only looks into it finds what is there.
+    check_everything(&index, &store.log()).await;
+    assert_eq!(index.status().rebuilt, 0);
+    for round in 0..30 {
+        fill(&store, round, round + 20).await;
+        index.persist(&ctx()).await.unwrap();
+    }
+    assert_eq!(index.status().rebuilt, 1);
+    check_everything(&index, &store.log()).await;
 }
 
 /// An index of one store over the log of another.
