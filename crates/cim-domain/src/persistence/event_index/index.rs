@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cim_store::{
     Bucket, BucketSettings, Context, CorrelationId, EventLog, Position, RecordedEvent, Store,
@@ -50,6 +51,12 @@ use super::shelf::Shelf;
 /// Everything that was acknowledged before it was asked for, in the order of the log, each event
 /// once, commits whole. Events that a truncation gave up are in no answer: an archive holds them.
 ///
+/// # Where the bucket refuses to be written to
+/// Answers go on to have everything: what is taken in stays in memory, up to eight times
+/// `newest_entries`, and is written once the bucket allows it, which is tried now and then as more
+/// comes. Where there is no room for more, questions that have something new to take in fail with
+/// `Bucket` until then. [`IndexStatus::failed_writes`] counts.
+///
 /// # Cost
 /// An answer asks the log once for what is new, while entries are looked up in memory and in blocks,
 /// and reads the events it has. On a cluster those are two round trips where the blocks are in
@@ -83,6 +90,8 @@ pub struct IndexStatus {
     pub cached_bytes: u64,
     /// How often this process threw away what there was and began anew.
     pub rebuilt: u64,
+    /// How often the newest entries could not be written into the bucket. They stay in memory.
+    pub failed_writes: u64,
 }
 
 impl EventIndex {
@@ -299,6 +308,7 @@ impl EventIndex {
             blocks: runs.iter().map(|run| u64::from(run.blocks)).sum(),
             cached_bytes: self.inner.shelf.cached_bytes() as u64,
             rebuilt: self.inner.rebuilt(),
+            failed_writes: self.inner.failed_writes.load(Ordering::Relaxed),
         }
     }
 

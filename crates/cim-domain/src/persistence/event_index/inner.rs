@@ -1,6 +1,6 @@
 //! What all clones of an index share: what it has taken in, and which manifest it stands on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cim_store::{
@@ -31,6 +31,9 @@ pub(super) struct Inner {
     /// Held from changing or reading the manifest until the state says the same.
     publishing: tokio::sync::Mutex<()>,
     rebuilt: AtomicU64,
+    /// With so many entries in memory they are written.
+    pub(super) write_at: AtomicUsize,
+    pub(super) failed_writes: AtomicU64,
 }
 
 /// What the index has at a moment.
@@ -96,6 +99,7 @@ impl Inner {
         Self {
             log,
             shelf: Arc::new(shelf),
+            write_at: AtomicUsize::new(settings.newest_entries),
             settings,
             ids: Arc::new(SystemIds),
             state: Mutex::new(State {
@@ -111,6 +115,7 @@ impl Inner {
             merge_wanted: AtomicBool::new(false),
             publishing: tokio::sync::Mutex::new(()),
             rebuilt: AtomicU64::new(0),
+            failed_writes: AtomicU64::new(0),
         }
     }
 

@@ -8,8 +8,8 @@ use super::error::IndexError;
 /// ones, the bucket's name aside.
 ///
 /// Together they bound the memory that an index takes, whatever the number of events: about
-/// `newest_entries` times 64 bytes (times 512 while a long log is taken in), `cache_bytes`, and while
-/// it is written or merged a few blocks.
+/// `newest_entries` times 64 bytes (times 512 while a long log is taken in, or while the bucket refuses
+/// to be written to), `cache_bytes`, and while it is written or merged a few blocks.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -9,7 +9,7 @@ use cim_store::{
 };
 use futures_util::TryStreamExt as _;
 use futures_util::future::{Either, select};
-use tokio::sync::MutexGuard;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::error::{Fault, IndexError};
 use super::inner::Inner;
@@ -18,8 +18,11 @@ use super::newest::Batch;
 use super::run::RunWriter;
 
 /// While a long log is taken in, up to so many times as many entries are kept in memory: fewer
-/// runs have to be merged then.
+/// runs have to be merged then. So they are while the bucket refuses to be written to.
 const LARGEST_STEP: usize = 8;
+/// Where entries could not be written it is tried again when there is this part of
+/// `newest_entries` more of them.
+const AGAIN_AFTER: usize = 4;
 
 impl Inner {
     /// Takes in everything that was acknowledged before this was called, and says how far that is.
@@ -50,43 +53,41 @@ impl Inner {
 
     /// Waits for its turn to take in events, as long as the deadline allows.
     async fn turn(&self, ctx: &Context) -> Result<MutexGuard<'_, Done>, IndexError> {
-        let waiting = self.taking.lock();
-        let Some(left) = ctx.remaining(&SystemClock) else {
-            return Ok(waiting.await);
-        };
-        match select(pin!(waiting), SystemClock.sleep(left)).await {
-            Either::Left((done, _)) => Ok(done),
-            Either::Right(_) => {
-                let error = EventLogError::deadline_passed("taking in what is new into the index")
-                    .with_hint("somebody else is at it: allow more time, or keep the index fresh");
-                Err(error.into())
-            }
-        }
+        let what = "taking in what is new into the index";
+        wait_for(ctx, &self.taking, what).await
     }
 
     async fn take(&self, ctx: &Context) -> Result<Position, Fault> {
         let mut step = 1;
-        // Where writing failed before, it has to succeed before more is kept.
-        if self.is_full() {
-            self.write_newest(ctx).await?;
-        }
+        // Where nothing more can be kept, writing has to succeed before there is more.
+        let mut refused = match self.write_where_full(ctx).await {
+            Err(IndexError::Bucket(error)) => Some(error),
+            written => {
+                written?;
+                None
+            }
+        };
         'from_where_it_is: loop {
             let (after, epoch, taken) = {
                 let state = self.state();
                 (state.reached(), state.epoch, state.taken)
             };
             let mut events = self.read_on(ctx, after, taken).await?;
-            let mut taken = Taken::default();
+            let (mut taken, mut left) = (Taken::default(), self.room_left());
             while let Some(event) = events.try_next().await? {
+                if let Some(error) = refused.take() {
+                    return Err(error.into());
+                }
                 taken.add(&event);
-                let room = self.settings.newest_entries * step;
+                let room = (self.settings.newest_entries * step).min(left);
                 if taken.batch.len() < room || event.commit_index + 1 < event.commit_count {
                     continue;
                 }
                 if !self.absorb(&mut taken, epoch) {
                     continue 'from_where_it_is;
                 }
-                self.write_newest(ctx).await?;
+                self.write_where_full(ctx).await?;
+                left = self.room_left();
                 step = (step * 2).min(LARGEST_STEP);
                 let state = self.state();
                 if state.epoch != epoch || state.reached() != event.position {
@@ -97,9 +98,7 @@ impl Inner {
             if !self.absorb(&mut taken, epoch) {
                 continue;
             }
-            if self.is_full() {
-                self.write_newest(ctx).await?;
-            }
+            self.write_what_can_be(ctx).await?;
             // Where the index was begun anew meanwhile everything has to be taken in once more.
             let state = self.state();
             if state.epoch == epoch {
@@ -174,7 +173,10 @@ impl Inner {
         events: &[RecordedEvent],
         epoch: u64,
     ) -> Result<bool, IndexError> {
-        let _taking = self.taking.lock().await;
+        let _taking = self.turn(ctx).await?;
+        if self.room_left() == 0 {
+            self.write_where_full(ctx).await?;
+        }
         let last = self.state().taken;
         match self.check_taken(ctx, last).await {
             Ok(()) => {}
@@ -199,14 +201,37 @@ impl Inner {
                 state.absorb(taken.batch, last, epoch);
             }
         }
-        if self.is_full() {
-            self.write_newest(ctx).await?;
-        }
+        self.write_what_can_be(ctx).await?;
         Ok(self.state().epoch == epoch)
     }
 
-    fn is_full(&self) -> bool {
-        self.state().newest.len() >= self.settings.newest_entries
+    /// How many entries may be in memory, and a commit's more.
+    fn most(&self) -> usize {
+        self.settings.newest_entries * LARGEST_STEP
+    }
+
+    /// How many more may be.
+    fn room_left(&self) -> usize {
+        self.most().saturating_sub(self.state().newest.len())
+    }
+
+    /// Writes what is in memory where it is much. Where the bucket refuses it is kept, as long as
+    /// there is room for more; what was taken in is in every answer, written or not.
+    async fn write_where_full(&self, ctx: &Context) -> Result<(), IndexError> {
+        let kept = self.state().newest.len();
+        if kept < self.write_at.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.write_newest(ctx).await {
+            Err(IndexError::Bucket(error)) if kept >= self.most() => Err(error.into()),
+            Err(IndexError::Bucket(_)) => {
+                let more = (self.settings.newest_entries / AGAIN_AFTER).max(1);
+                self.write_at
+                    .store((kept + more).min(self.most()), Ordering::Relaxed);
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     /// Writes what is in memory into the bucket, for other processes and for the next start.
@@ -215,9 +240,32 @@ impl Inner {
         self.write_newest(ctx).await
     }
 
+    /// Writes what is in memory where it is much and the bucket allows it: all that is asked for is
+    /// there already.
+    async fn write_what_can_be(&self, ctx: &Context) -> Result<(), IndexError> {
+        match self.write_where_full(ctx).await {
+            Err(IndexError::Bucket(_)) => Ok(()),
+            written => written,
+        }
+    }
+
     /// Writes the newest entries as a run. Where another process was first it is stood on what that
     /// one wrote. Needs [`taking`](Self::taking).
     async fn write_newest(&self, ctx: &Context) -> Result<(), IndexError> {
+        let written = self.write_run(ctx).await;
+        match &written {
+            Ok(()) => {
+                let at = self.settings.newest_entries;
+                self.write_at.store(at, Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.failed_writes.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        written
+    }
+
+    async fn write_run(&self, ctx: &Context) -> Result<(), IndexError> {
         let (base, tables, anchor) = {
             let mut state = self.state();
             let base = (state.manifest.reached(), state.manifest.begins_after);
@@ -261,6 +309,26 @@ impl Inner {
 
     pub(super) async fn give_up(&self, ctx: &Context, run: &RunInfo) -> Result<(), IndexError> {
         Ok(self.shelf.give_up_run(ctx, run).await?)
+    }
+}
+
+/// Waits for what somebody else is at, as long as the deadline allows.
+pub(super) async fn wait_for<'a, T>(
+    ctx: &Context,
+    turns: &'a Mutex<T>,
+    what: &str,
+) -> Result<MutexGuard<'a, T>, IndexError> {
+    let waiting = turns.lock();
+    let Some(left) = ctx.remaining(&SystemClock) else {
+        return Ok(waiting.await);
+    };
+    match select(pin!(waiting), SystemClock.sleep(left)).await {
+        Either::Left((turn, _)) => Ok(turn),
+        Either::Right(_) => {
+            let error = EventLogError::deadline_passed(what)
+                .with_hint("somebody else is at it: allow more time, or keep the index fresh");
+            Err(error.into())
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{append, check_everything, conversation, ctx, event, in_memory, open,
 use crate::stores::on_every_store;
 
 /// Waits until the index has taken in everything that the log has now.
-async fn caught_up(index: &EventIndex, store: &Arc<dyn Store>) {
+pub(crate) async fn caught_up(index: &EventIndex, store: &Arc<dyn Store>) {
     let last = super::all(&store.log())
         .await
         .last()

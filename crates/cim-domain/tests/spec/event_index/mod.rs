@@ -6,6 +6,7 @@ mod damage;
 mod following;
 mod histories;
 mod reads;
+mod refused_writes;
 mod restored;
 mod truncated;
 
