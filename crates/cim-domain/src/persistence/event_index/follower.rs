@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::error::IndexError;
 use super::inner::Inner;
+use super::shelf::LONG;
 
 /// So many events are taken in at once.
 const AT_ONCE: usize = 512;
@@ -148,7 +149,8 @@ impl Inner {
         let inner = Arc::clone(self);
         runtime.spawn(async move {
             // Nobody waits for it. What it leaves undone is done after the next run was written.
-            let _ = inner.merge(&Context::new()).await;
+            let ctx = Context::new().with_timeout(&SystemClock, LONG);
+            let _ = inner.merge(&ctx).await;
         });
     }
 }

@@ -367,4 +367,26 @@ mod tests {
         let ctx = Context::new();
         index.catch_up(&ctx).await.unwrap();
     }
+
+    #[tokio::test]
+    async fn waiting_for_somebody_who_merges_or_is_at_the_manifest_ends_at_the_deadline() {
+        let store = crate::open("memory:").await.unwrap();
+        let index = EventIndex::open(&*store, IndexSettings::default())
+            .await
+            .unwrap();
+        let ctx = || Context::new().with_timeout(&SystemClock, Duration::from_millis(20));
+        let is_over = |error| {
+            let IndexError::Log(error) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(error.fault(), Some(cim_store::Fault::Unavailable));
+        };
+        let somebody = index.inner.merging.lock().await;
+        is_over(index.catch_up(&ctx()).await.unwrap_err());
+        drop(somebody);
+        let somebody = index.inner.publishing(&Context::new()).await.unwrap();
+        is_over(index.inner.load(&ctx()).await.unwrap_err());
+        drop(somebody);
+        index.catch_up(&ctx()).await.unwrap();
+    }
 }

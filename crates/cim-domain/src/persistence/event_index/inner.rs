@@ -12,7 +12,7 @@ use super::manifest::{Anchor, Manifest};
 use super::newest::{Batch, Newest};
 use super::settings::IndexSettings;
 use super::shelf::{Shelf, Stored};
-use super::taking::Done;
+use super::taking::{Done, wait_for};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -128,9 +128,22 @@ impl Inner {
         self.rebuilt.load(Ordering::Relaxed)
     }
 
+    /// Waits until nobody else is at the manifest.
+    pub(super) async fn publishing(
+        &self,
+        ctx: &Context,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, IndexError> {
+        wait_for(
+            ctx,
+            &self.publishing,
+            "reading or changing the index's manifest",
+        )
+        .await
+    }
+
     /// Stands on the manifest that is in the bucket now; begins anew where that can't be used.
     pub(super) async fn load(&self, ctx: &Context) -> Result<(), IndexError> {
-        let _publishing = self.publishing.lock().await;
+        let _publishing = self.publishing(ctx).await?;
         loop {
             let (unusable, revision) = match self.shelf.manifest(ctx).await? {
                 Stored::Nothing => {
@@ -163,7 +176,7 @@ impl Inner {
         if self.state().revision != seen {
             return Ok(());
         }
-        let publishing = self.publishing.lock().await;
+        let publishing = self.publishing(ctx).await?;
         let anew = match self.shelf.manifest(ctx).await? {
             Stored::Sound(manifest, revision) if revision == seen => {
                 !self.begin_anew(ctx, Some(manifest), revision).await?
@@ -215,7 +228,7 @@ impl Inner {
         mut change: impl FnMut(&Manifest) -> Option<Manifest> + Send,
     ) -> Result<bool, IndexError> {
         loop {
-            let publishing = self.publishing.lock().await;
+            let publishing = self.publishing(ctx).await?;
             let (manifest, revision) = {
                 let state = self.state();
                 (Arc::clone(&state.manifest), state.revision)

@@ -12,6 +12,7 @@ use super::inner::Inner;
 use super::manifest::RunInfo;
 use super::run::{RunReader, RunWriter};
 use super::shelf::{MALFORMED, Shelf};
+use super::taking::wait_for;
 
 /// So many runs of a size are merged.
 const GROUP: usize = 4;
@@ -19,7 +20,7 @@ const GROUP: usize = 4;
 impl Inner {
     /// Merges as long as there are enough runs of a size.
     pub(super) async fn merge(&self, ctx: &Context) -> Result<(), IndexError> {
-        let _merging = self.merging.lock().await;
+        let _merging = wait_for(ctx, &self.merging, "merging runs of the index").await?;
         self.merge_wanted.store(false, Ordering::Relaxed);
         let mut tries = 0;
         loop {

@@ -25,7 +25,7 @@ pub(super) const WRITES: usize = 64;
 const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// Nobody writes or merges a run as long as this.
-const LONG: Duration = Duration::from_secs(3_600);
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
 /// The value of a mark.
 const MARK: Bytes = Bytes::from_static(b"loose");
