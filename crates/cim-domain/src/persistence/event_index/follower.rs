@@ -3,18 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_store::{Clock as _, Context, EventFilter, Fault as PortFault, SystemClock};
+use cim_store::{
+    Clock as _, Context, EventFilter, EventLogError, EventStream, Fault as PortFault,
+    RecordedEvent, SystemClock,
+};
 use futures_util::future::{Either, select};
-use futures_util::{StreamExt as _, pin_mut};
+use futures_util::{FutureExt as _, StreamExt as _, pin_mut};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::error::IndexError;
 use super::inner::Inner;
+use super::query::bytes_of;
 use super::shelf::LONG;
 
-/// So many events are taken in at once.
+/// So many events are taken in at once, and fewer where they have more bytes than this together.
 const AT_ONCE: usize = 512;
+const BYTES_AT_ONCE: usize = 4 << 20;
 /// How long it is waited after a failure that may pass.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -104,17 +109,9 @@ async fn follow(inner: &Arc<Inner>) -> Result<(), IndexError> {
         let state = inner.state();
         (state.reached(), state.epoch)
     };
-    let events = inner.log.subscribe(&ctx, EventFilter::all(), after).await?;
-    let mut events = events.ready_chunks(AT_ONCE);
-    while let Some(chunk) = events.next().await {
-        let mut delivered = Vec::with_capacity(chunk.len());
-        let mut ended: Result<(), IndexError> = Ok(());
-        for event in chunk {
-            match event {
-                Ok(event) => delivered.push(event),
-                Err(error) => ended = Err(error.into()),
-            }
-        }
+    let mut events = inner.log.subscribe(&ctx, EventFilter::all(), after).await?;
+    while let Some(first) = events.next().await {
+        let (delivered, ended) = with_what_is_ready(first, &mut events);
         if !inner.take_delivered(&ctx, &delivered, epoch).await? {
             return Ok(());
         }
@@ -122,6 +119,28 @@ async fn follow(inner: &Arc<Inner>) -> Result<(), IndexError> {
         inner.merge_if_wanted();
     }
     Ok(())
+}
+
+/// An event with those after it that need not be waited for, and the error that ends them.
+fn with_what_is_ready(
+    first: Result<RecordedEvent, EventLogError>,
+    events: &mut EventStream,
+) -> (Vec<RecordedEvent>, Result<(), EventLogError>) {
+    let (mut delivered, mut bytes) = (Vec::new(), 0);
+    let mut next = Some(first);
+    while let Some(event) = next.take() {
+        match event {
+            Ok(event) => {
+                bytes += bytes_of(&event);
+                delivered.push(event);
+            }
+            Err(error) => return (delivered, Err(error)),
+        }
+        if delivered.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+            next = events.next().now_or_never().flatten();
+        }
+    }
+    (delivered, Ok(()))
 }
 
 fn may_pass(error: &IndexError) -> bool {
@@ -152,5 +171,46 @@ impl Inner {
             let ctx = Context::new().with_timeout(&SystemClock, LONG);
             let _ = inner.merge(&ctx).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cim_store::{EventLogExt as _, ExpectedVersion, LogQuery, NewEvent, StreamId};
+
+    /// How many events are taken in at once of a log with payloads of these sizes, each of which is
+    /// taken in once and in order.
+    async fn chunks(sizes: &[usize]) -> Vec<usize> {
+        let store = crate::open("memory:").await.unwrap();
+        let (log, ctx) = (store.log(), Context::new());
+        let stream = StreamId::new("shop", "picture", "1").unwrap();
+        for size in sizes {
+            let event = NewEvent::json("was_taken", &"x".repeat(*size)).unwrap();
+            let appended = log.append_to(&ctx, &stream, ExpectedVersion::Any, vec![event]);
+            appended.await.unwrap();
+        }
+        let mut events = log.read_log(&ctx, LogQuery::all()).await.unwrap();
+        let (mut counts, mut seen) = (Vec::new(), 0);
+        while let Some(first) = events.next().await {
+            let (delivered, ended) = with_what_is_ready(first, &mut events);
+            ended.unwrap();
+            for event in &delivered {
+                seen += 1;
+                assert_eq!(event.version.get(), seen);
+            }
+            counts.push(delivered.len());
+        }
+        assert_eq!(seen, sizes.len() as u64);
+        counts
+    }
+
+    #[tokio::test]
+    async fn of_large_events_fewer_are_taken_in_at_once() {
+        let counts = chunks(&[1_000_000; 12]).await;
+        assert!(counts.iter().all(|count| *count <= 5), "{counts:?}");
+        let counts = chunks(&[10; 1_100]).await;
+        assert!(counts.iter().all(|count| *count <= AT_ONCE), "{counts:?}");
+        assert!(counts.len() < 30, "{counts:?}");
     }
 }

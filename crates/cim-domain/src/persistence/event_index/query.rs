@@ -20,6 +20,19 @@ use crate::persistence::Tags;
 /// Events in the order of the log, or the error that ends them. Nothing follows an error.
 pub type IndexedEvents = BoxStream<'static, Result<RecordedEvent, IndexError>>;
 
+/// How many events the first request of an answer asks for at most.
+const FIRST_PAGE: usize = 32;
+/// How many times as many the next one may ask for.
+const LARGER: usize = 4;
+/// How many bytes a request should bring at most, if the events it asks for are as large as those
+/// before them.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// About how many bytes an event has.
+pub(super) fn bytes_of(event: &RecordedEvent) -> usize {
+    event.payload.len() + event.metadata.encoded_len()
+}
+
 /// Which events are asked for.
 ///
 /// ```
@@ -122,6 +135,8 @@ pub(super) struct Answer {
     through: Position,
     /// What was looked up already.
     ahead: Ahead,
+    /// How many events the next request may ask for.
+    room: usize,
     left: u64,
     scratch: String,
 }
@@ -140,6 +155,8 @@ struct Page {
     events: Vec<RecordedEvent>,
     answered: Position,
     ahead: Ahead,
+    /// How many events the next request may ask for.
+    next_room: usize,
 }
 
 impl Answer {
@@ -156,6 +173,7 @@ impl Answer {
             after,
             through: Position::NONE,
             ahead: Ahead::default(),
+            room: FIRST_PAGE.min(inner.settings.page_events),
             left: query.limit.unwrap_or(u64::MAX),
             scratch: String::new(),
             query,
@@ -239,6 +257,7 @@ impl Answer {
     fn accept(&mut self, page: Page) -> Vec<RecordedEvent> {
         self.after = self.after.max(page.answered);
         self.ahead = page.ahead;
+        self.room = page.next_room;
         let mut events = page.events;
         events.retain(|event| {
             let meant = self.left > 0 && self.query.means(event, &mut self.scratch);
@@ -256,12 +275,11 @@ impl Answer {
         through: Position,
     ) -> Result<Page, Fault> {
         let (inner, ctx) = (&self.inner, &self.ctx);
-        let limit = inner.settings.page_events;
         loop {
             if ahead.positions.is_empty() {
                 ahead = self.look_up(after, through).await?;
             }
-            let count = ahead.positions.len().min(limit);
+            let count = ahead.positions.len().min(self.room);
             let positions: Vec<_> = ahead.positions.drain(..count).collect();
             let answered = match positions.last() {
                 Some(last) if !ahead.positions.is_empty() => *last,
@@ -278,13 +296,26 @@ impl Answer {
                     }
                 },
             };
+            let next_room = self.next_room(&events);
             check(&self.query.sought, &positions, &mut events)?;
             return Ok(Page {
                 events,
                 answered,
                 ahead,
+                next_room,
             });
         }
+    }
+
+    /// How many events the next request may ask for, after these.
+    fn next_room(&self, events: &[RecordedEvent]) -> usize {
+        let bytes: usize = events.iter().map(bytes_of).sum();
+        let Some(each) = bytes.checked_div(events.len()) else {
+            return self.room;
+        };
+        (PAGE_BYTES / each.max(1))
+            .min(self.room * LARGER)
+            .clamp(1, self.inner.settings.page_events)
     }
 
     /// The first positions that are meant, after one and up to another.

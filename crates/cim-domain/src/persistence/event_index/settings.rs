@@ -46,7 +46,9 @@ pub struct IndexSettings {
     pub block_bytes: usize,
     /// How many bytes of blocks are kept in memory: 32 MiB by default, at least 64 KiB.
     pub cache_bytes: usize,
-    /// How many events are read at once where an answer is longer: 1 to 1000; 128 by default.
+    /// How many events are read at once where an answer is longer: 1 to 1000; 128 by default. The
+    /// first request of an answer asks for 32 at most, the next one for up to four times as many, and
+    /// for fewer where that would be more than 4 MiB if they were as large as those before.
     pub page_events: usize,
 }
 

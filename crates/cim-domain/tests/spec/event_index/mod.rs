@@ -5,6 +5,7 @@ mod counting;
 mod damage;
 mod following;
 mod histories;
+mod large_events;
 mod reads;
 mod refused_writes;
 mod restored;
