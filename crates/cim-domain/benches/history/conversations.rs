@@ -10,6 +10,7 @@ use cim_domain::store::{
     StreamId, TimeBasis, TimeRange, Timestamp,
 };
 use futures_util::TryStreamExt as _;
+use futures_util::future::BoxFuture;
 
 use crate::measure::{Result, Stopwatch, median};
 use crate::options::Options;
@@ -48,24 +49,18 @@ async fn on_nats(events: usize, options: &Options, report: &mut Report) -> Resul
     let url = server.url();
     let store: Arc<dyn Store> = Arc::new(NatsStore::open(&url, NatsSettings::default()).await?);
     let client = async_nats::connect(&url).await?;
-    fill(&store, events).await?;
-    let mut times = Vec::new();
-    for number in 0..QUESTIONS {
-        let body = format!("{{\"seq\":{}}}", number * 31 % events + 1);
-        let watch = Stopwatch::start();
-        client
-            .request("$JS.API.STREAM.MSG.GET.EVENTS", body.into())
-            .await?;
-        times.push(watch.seconds() * 1e6);
-    }
-    let bare = report.rate_in(
-        "us",
-        "one round trip by hand: an event, p50",
-        &[median(&times)],
-        None,
-        None,
-    );
-    on(&store, 0, options, Some((bare, events)), report, ", NATS").await?;
+    let by_hand = |number: usize| -> BoxFuture<'_, Result<f64>> {
+        let client = &client;
+        Box::pin(async move {
+            let body = format!("{{\"seq\":{}}}", number * 31 % events + 1);
+            let watch = Stopwatch::start();
+            client
+                .request("$JS.API.STREAM.MSG.GET.EVENTS", body.into())
+                .await?;
+            Ok(watch.seconds() * 1e6)
+        })
+    };
+    on(&store, events, options, Some(&by_hand), report, ", NATS").await?;
     store.close().await?;
     Ok(())
 }
@@ -104,16 +99,18 @@ async fn fill(store: &Arc<dyn Store>, events: usize) -> Result<()> {
     Ok(())
 }
 
+/// One round trip to the server by hand, for an event, in microseconds.
+type ByHand<'a> = &'a (dyn Fn(usize) -> BoxFuture<'a, Result<f64>> + Sync);
+
 async fn on(
     store: &Arc<dyn Store>,
     events: usize,
     options: &Options,
-    on_nats: Option<(f64, usize)>,
+    by_hand: Option<ByHand<'_>>,
     report: &mut Report,
     place: &str,
 ) -> Result<()> {
     fill(store, events).await?;
-    let events = on_nats.map_or(events, |(_, events)| events);
     let ctx = Context::new();
     let (mut reads, mut builds) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
@@ -188,10 +185,14 @@ async fn on(
     report.rate_in("us", &name, &[median(&tails)], None, None);
     let name = format!("{TOLD} events read by their positions, p50{place}");
     report.rate_in("us", &name, &[median(&places)], None, None);
-    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    let (mut cold, mut warm, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds + 1 {
-        let mut times = Vec::new();
+        let (mut times, mut trips) = (Vec::new(), Vec::new());
         for number in 0..QUESTIONS {
+            // In turn, as both depend on what else the machine does.
+            if let Some(by_hand) = by_hand {
+                trips.push(by_hand(number).await?);
+            }
             let watch = Stopwatch::start();
             ask(&index, (number + round) * 7919, events).await?;
             times.push(watch.seconds() * 1e6);
@@ -200,20 +201,18 @@ async fn on(
             cold.push(median(times.get(..100).unwrap_or_default()));
         } else {
             warm.push(median(&times));
+            bare.push(median(&trips));
         }
     }
-    let (raw, bar) = match on_nats {
-        None => (None, None),
-        Some((bare, _)) => (Some(bare), Some(())),
-    };
+    let raw = by_hand.map(|_| {
+        let name = "one round trip by hand, in turn with the questions, p50";
+        report.rate_in("us", name, &bare, None, None)
+    });
     let name = format!("a conversation, the first hundred, p50{place}");
     report.rate_in("us", &name, &cold, raw, None);
     let name = format!("a conversation, blocks in memory, p50{place}");
     let asked = report.rate_in("us", &name, &warm, raw, None);
-    let kept = match bar {
-        None => asked < 1_000.0,
-        Some(()) => asked < 3.0 * raw.unwrap_or_default(),
-    };
+    let kept = asked < raw.map_or(1_000.0, |raw| 3.0 * raw);
     println!("    {}", if kept { "kept" } else { "MISSED" });
 
     let mut times = Vec::new();
