@@ -135,6 +135,36 @@ on_every_store! {
         }
     }
 
+    async fn taking_away_what_is_not_there_takes_nothing_from_its_history(store, _clock) {
+        let products = builder(&store).history(3).build::<Product>().await.unwrap();
+        let first = products.save(&product("a", 1), ExpectedVersion::NEW).await.unwrap();
+        products.save(&product("a", 2), first.version).await.unwrap();
+        for _ in 0..4 {
+            products.delete(&id("a"), ExpectedVersion::Any).await.unwrap();
+        }
+        let history = products.history(&id("a")).await.unwrap();
+        let states: Vec<_> = history.into_iter().map(|saved| saved.state).collect();
+        assert_eq!(states, [Some(product("a", 1)), Some(product("a", 2)), None]);
+
+        products.delete(&id("never"), ExpectedVersion::Any).await.unwrap();
+        assert_eq!(products.history(&id("never")).await.unwrap(), []);
+        let simple = SimpleRepository::<Product>::open(&*store, "simple", "Product").await.unwrap();
+        simple.delete(&id("never")).await.unwrap();
+        let key = Key::new("Product.never").unwrap();
+        assert_eq!(simple.bucket().history(&ctx(), &key).await.unwrap(), []);
+    }
+
+    async fn a_conflict_speaks_of_states(store, _clock) {
+        let products = kv(&store).await;
+        let error = products.save(&product("a", 1), ExpectedVersion::Exists).await.unwrap_err();
+        assert_eq!(error.to_string(), "the state is at version 0, expected was any state");
+        let error = products.delete(&id("a"), ExpectedVersion::Exists).await.unwrap_err();
+        assert!(error.is_conflict());
+        products.save(&product("a", 1), ExpectedVersion::NEW).await.unwrap();
+        let error = products.save(&product("a", 1), ExpectedVersion::NEW).await.unwrap_err();
+        assert_eq!(error.to_string(), "the state is at version 1, expected was no state");
+    }
+
     async fn types_that_make_no_key_are_refused(store, _clock) {
         for aggregate_type in [String::new(), "x".repeat(254), "ü".repeat(100)] {
             let opened = SimpleRepository::<Product>::open(&*store, "products", &aggregate_type).await;

@@ -18,7 +18,7 @@ use crate::persistence::error::excerpt;
 #[non_exhaustive]
 pub enum StateError {
     /// Somebody else was first. Nothing was stored.
-    #[error("the state is at version {actual}, expected was {expected}")]
+    #[error("the state is at version {actual}, expected was {}", wanted(*expected))]
     VersionConflict {
         /// Where the state had to be.
         expected: ExpectedVersion,
@@ -124,6 +124,15 @@ impl StateError {
             BucketErrorKind::RevisionConflict { actual, .. } => Self::conflict(expected, *actual),
             _ => error.into(),
         }
+    }
+}
+
+/// What was expected, in the words of states.
+fn wanted(expected: ExpectedVersion) -> String {
+    match expected {
+        ExpectedVersion::Exists => "any state".to_owned(),
+        ExpectedVersion::NEW => "no state".to_owned(),
+        expected => expected.to_string(),
     }
 }
 

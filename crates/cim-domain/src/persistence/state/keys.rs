@@ -117,6 +117,24 @@ impl<A: Entity> States<A> {
         Ok(self.bucket.get(&self.ctx, &key).await?)
     }
 
+    /// Takes away whatever state there is, and says whether there was one. Where there is none
+    /// nothing is written, which would push an earlier state out of the history.
+    pub(super) async fn take_away(&self, id: &A::Id) -> Result<bool, StateError> {
+        let key = self.key(id)?;
+        // Whoever comes in between has changed the state, so there is progress in every round.
+        loop {
+            let Some(entry) = self.bucket.get(&self.ctx, &key).await? else {
+                return Ok(false);
+            };
+            let revision = Some(entry.revision);
+            match self.bucket.delete(&self.ctx, &key, revision).await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// The ids that have a state, in the order of their texts.
     pub(super) async fn ids(&self) -> Result<Vec<A::Id>, StateError>
     where

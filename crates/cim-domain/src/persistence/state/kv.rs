@@ -175,32 +175,26 @@ impl<A: Entity> KvRepository<A> {
         id: &A::Id,
         expected: impl Into<ExpectedVersion> + Send,
     ) -> Result<(), StateError> {
-        let States { bucket, ctx, .. } = &self.states;
-        let key = self.states.key(id)?;
         let expected = expected.into();
-        let deleted = match expected {
-            ExpectedVersion::Any => bucket.delete(ctx, &key, None).await,
+        let conflict = |actual| Err(StateError::conflict(expected, actual));
+        match expected {
+            ExpectedVersion::Any => self.states.take_away(id).await.map(drop),
+            ExpectedVersion::Exists => match self.states.take_away(id).await? {
+                true => Ok(()),
+                false => conflict(Revision::NONE),
+            },
             ExpectedVersion::Exact(Version::NONE) => match self.revision(id).await? {
-                Revision::NONE => return Ok(()),
-                actual => return Err(StateError::conflict(expected, actual)),
+                Revision::NONE => Ok(()),
+                actual => conflict(actual),
             },
             ExpectedVersion::Exact(version) => {
-                let revision = Revision::new(version.get());
-                bucket.delete(ctx, &key, Some(revision)).await
+                let States { bucket, ctx, .. } = &self.states;
+                let (key, revision) = (self.states.key(id)?, Revision::new(version.get()));
+                let deleted = bucket.delete(ctx, &key, Some(revision)).await;
+                deleted.map_err(|error| StateError::of_change(expected, error))?;
+                Ok(())
             }
-            ExpectedVersion::Exists => loop {
-                let revision = self.revision(id).await?;
-                if revision == Revision::NONE {
-                    return Err(StateError::conflict(expected, revision));
-                }
-                match bucket.delete(ctx, &key, Some(revision)).await {
-                    Err(error) if error.is_conflict() => {}
-                    settled => break settled,
-                }
-            },
-        };
-        deleted.map_err(|error| StateError::of_change(expected, error))?;
-        Ok(())
+        }
     }
 
     /// The last changes of a state, oldest first: at most as many as the bucket keeps.

@@ -131,10 +131,7 @@ impl<A: Entity> SimpleRepository<A> {
     /// # Errors
     /// `InvalidId`, `Unknown`, `Store`.
     pub async fn delete(&self, id: &A::Id) -> Result<(), StateError> {
-        let states = &self.states;
-        let key = states.key(id)?;
-        states.bucket.delete(&states.ctx, &key, None).await?;
-        Ok(())
+        self.states.take_away(id).await.map(drop)
     }
 
     /// The ids that have a state, in the order of their texts.
