@@ -26,7 +26,9 @@ use crate::persistence::{LoadVerification, RetryPolicy, UnknownEvents};
 /// The events of one kind of aggregate in an event log: an [`EventStore`] on every adapter.
 ///
 /// It keeps no events: clones and other stores over the same log see the same ones. A
-/// [`Repository`](crate::Repository) of the same context and type does, too.
+/// [`Repository`](crate::Repository) of the same context and type does, too. An event store knows
+/// nothing of deletions: it passes over their events, and what it appends after one makes the
+/// aggregate anew.
 ///
 /// # Context
 /// Its methods take no [`Context`]; they run under the one that the store was given by
