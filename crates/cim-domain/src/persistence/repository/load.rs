@@ -84,8 +84,9 @@ impl<A: Aggregate> Repository<A> {
     /// Loads an aggregate as the options say.
     ///
     /// With a [cache](Self::with_cache) an aggregate that was touched lately is brought up to date
-    /// with the events that are newer, instead of being rebuilt. A load at a version or a time, with
-    /// events, or without snapshots reads them all.
+    /// with the events that are newer, instead of being rebuilt. A load at a version or a time is
+    /// rebuilt, from a snapshot where there is one from before. With events, or without snapshots, all
+    /// of them are read.
     ///
     /// # Errors
     /// `NotFound` when it has no events, or had none at the time that was asked for; `Deleted` when
