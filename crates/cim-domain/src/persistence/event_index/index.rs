@@ -58,9 +58,10 @@ use super::shelf::Shelf;
 /// `Bucket` until then. [`IndexStatus::failed_writes`] counts.
 ///
 /// # Cost
-/// An answer asks the log once for what is new, while entries are looked up in memory and in blocks,
-/// and reads the events it has. On a cluster those are two round trips where the blocks are in
-/// memory, and one more for each level of blocks that is not. Only what is new is read from the log:
+/// An answer asks the log once for what is new, and meanwhile reads the events that entries lead to.
+/// On a cluster the questions for both leave together where the blocks are in memory, so that they
+/// take one round trip; each level of blocks that is not takes one more before, and what is new
+/// a read of the log after. Only what is new is read from the log:
 /// the first answer after opening reads what no process wrote yet, and the very first one reads the
 /// whole log, unless [`catch_up`](Self::catch_up) was called before.
 #[derive(Clone)]
