@@ -4,8 +4,8 @@
 //! counterpart; `test` and `bench` are the one way to run the tests and the benchmark. Rules that
 //! no compiler checks live here as code, and each has a test that shows it failing.
 //!
-//! The crate depends on nothing of the workspace and on almost nothing else: it is compiled
-//! before every command, so it has to compile fast.
+//! The crate depends on nothing of the workspace and on little else: it is compiled before every
+//! command, so it has to compile fast.
 
 #![allow(
     clippy::print_stdout,

@@ -190,8 +190,12 @@ mod tests {
             .members()
             .find(|package| package.name == "xtask")
             .unwrap();
-        assert_eq!(own.dependencies[0].name, "serde_json");
-        assert_eq!(own.dependencies[0].kind, Kind::Normal);
+        let json = own
+            .dependencies
+            .iter()
+            .find(|dependency| dependency.name == "serde_json")
+            .unwrap();
+        assert_eq!(json.kind, Kind::Normal);
     }
 
     #[test]

@@ -5,74 +5,69 @@
 //! work serves all of its methods, and functions of the same name serve each other.
 
 mod blocks;
+mod documentation;
 mod functions;
-mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use blocks::Used;
-use functions::{Function, Source};
-use tokens::{Token, tokens};
+use documentation::Page;
+use functions::{Declared, Function};
+use proc_macro2::TokenStream;
 
 /// The crates that keep the rule.
 const CRATES: &[&str] = &["cim-domain", "cim-ipld", "cim-store", "cim-subject"];
 
-/// Public functions of [`CRATES`] that no example uses. `files` are those of the workspace: path
-/// from the root, and text.
+/// Public functions of [`CRATES`] that no example uses, and files that are no Rust. `files` are
+/// those of the workspace: path from the root, and text.
 pub(super) fn functions_without_one(files: &BTreeMap<String, String>) -> Vec<String> {
-    let used = used_in(files);
-    CRATES
+    let (mut used, mut findings, mut declared) = (Used::default(), Vec::new(), BTreeMap::new());
+    for (path, text) in files.iter().filter(|(path, _)| is_of_library(path, files)) {
+        match read(text) {
+            Ok((pages, declares)) => {
+                for page in &pages {
+                    used.add_page(match page {
+                        Page::Text(text) => text,
+                        Page::Included(page) => {
+                            files.get(&resolved(path, page)).map_or("", String::as_str)
+                        }
+                    });
+                }
+                declared.insert(path.as_str(), declares);
+            }
+            Err(error) => {
+                let line = error.span().start().line;
+                findings.push(format!("{path}:{line}: cannot be read as Rust: {error}"));
+            }
+        }
+    }
+    let without = CRATES
         .iter()
-        .flat_map(|name| functions_of(&format!("crates/{name}/src/"), files))
+        .flat_map(|name| functions_below(&format!("crates/{name}/src/"), &declared))
         .filter(|(_, function)| {
             let implemented = function.of_trait && used.implements(&function.name);
             !implemented && !used.calls(&function.name)
         })
         .map(|(path, Function { name, line, .. })| {
             format!("{path}:{line}: no example that compiles uses `{name}`")
-        })
-        .collect()
+        });
+    findings.extend(without);
+    findings
 }
 
-/// What the examples of all libraries use, and those of the pages that the libraries include.
-fn used_in(files: &BTreeMap<String, String>) -> Used {
-    let mut used = Used::default();
-    for (path, text) in files {
-        let library = path
+/// True for the sources of a library, whose documentation is compiled.
+fn is_of_library(path: &str, files: &BTreeMap<String, String>) -> bool {
+    path.ends_with(".rs")
+        && path
             .find("/src/")
-            .map(|at| format!("{}/src/lib.rs", &path[..at]));
-        if library.is_some_and(|library| files.contains_key(&library)) && path.ends_with(".rs") {
-            used.add_source(text);
-            for page in pages_included(path, text) {
-                used.add_page(files.get(&page).map_or("", String::as_str));
-            }
-        }
-    }
-    used
+            .is_some_and(|at| files.contains_key(&format!("{}/src/lib.rs", &path[..at])))
 }
 
-/// The pages that are documentation by `#[doc = include_str!("…")]`.
-fn pages_included(path: &str, text: &str) -> Vec<String> {
-    let include = ["doc", "=", "include_str", "!", "("];
-    let tokens = tokens(text);
-    let is = |token: &Token<'_>, text: &str| match token {
-        Token::Word(word) => *word == text,
-        Token::Sign(sign) => text.starts_with(*sign),
-        _ => false,
-    };
-    tokens
-        .windows(include.len() + 1)
-        .filter(|window| {
-            include
-                .iter()
-                .zip(*window)
-                .all(|(text, placed)| is(&placed.token, text))
-        })
-        .filter_map(|window| match window.last()?.token {
-            Token::Literal(literal) => Some(resolved(path, literal.trim_matches('"'))),
-            _ => None,
-        })
-        .collect()
+/// The documentation of a source file, and what it declares.
+fn read(text: &str) -> syn::Result<(Vec<Page>, Declared)> {
+    let code: TokenStream = syn::parse_str(text)?;
+    let file: syn::File = syn::parse2(code.clone())?;
+    Ok((documentation::pages(code), Declared::by(&file.items)))
 }
 
 /// A path that is given relative to the file `from`.
@@ -92,20 +87,17 @@ fn resolved(from: &str, relative: &str) -> String {
 }
 
 /// The public functions below a folder, each with its file.
-fn functions_of<'a>(folder: &str, files: &'a BTreeMap<String, String>) -> Vec<(&'a str, Function)> {
-    let sources: Vec<(&str, Source)> = files
-        .iter()
-        .filter(|(path, _)| path.starts_with(folder) && path.ends_with(".rs"))
-        .map(|(path, text)| (path.as_str(), Source::of(text)))
+fn functions_below<'a>(
+    folder: &str,
+    declared: &'a BTreeMap<&str, Declared>,
+) -> Vec<(&'a str, &'a Function)> {
+    let files = || declared.iter().filter(|(path, _)| path.starts_with(folder));
+    let hidden_types: BTreeSet<&String> = files()
+        .flat_map(|(_, declared)| &declared.hidden_types)
         .collect();
-    let hidden_types: BTreeSet<&String> = sources
-        .iter()
-        .flat_map(|(_, source)| &source.hidden_types)
-        .collect();
-    let left_out: Vec<String> = sources
-        .iter()
-        .flat_map(|(path, source)| {
-            let modules = source.modules_left_out.iter();
+    let left_out: Vec<String> = files()
+        .flat_map(|(path, declared)| {
+            let modules = declared.modules_left_out.iter();
             modules.map(move |module| format!("{}/{module}", folder_of_modules(path)))
         })
         .collect();
@@ -114,21 +106,17 @@ fn functions_of<'a>(folder: &str, files: &'a BTreeMap<String, String>) -> Vec<(&
         path.strip_prefix(module.as_str())
             .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
     };
-    let mut functions = Vec::new();
-    for (path, source) in &sources {
-        if left_out.iter().any(|module| is_in(path, module)) {
-            continue;
-        }
-        let is_shown = |function: &&Function| {
-            !function
-                .of_type
-                .as_ref()
-                .is_some_and(|of_type| hidden_types.contains(of_type))
-        };
-        let shown = source.functions.iter().filter(is_shown);
-        functions.extend(shown.map(|function| (*path, function.clone())));
-    }
-    functions
+    let is_shown = |function: &&Function| {
+        let of_type = function.of_type.as_ref();
+        !of_type.is_some_and(|of_type| hidden_types.contains(of_type))
+    };
+    files()
+        .filter(|(path, _)| !left_out.iter().any(|module| is_in(path, module)))
+        .flat_map(|(path, declared)| {
+            let shown = declared.functions.iter().filter(is_shown);
+            shown.map(|function| (*path, function))
+        })
+        .collect()
 }
 
 /// Where the modules are that a source file declares.
@@ -215,6 +203,17 @@ mod tests {
         assert_eq!(found(&files), NOTHING);
         let shown = ("crates/cim-subject/src/log/casesmore.rs", function);
         assert_eq!(found(&[files.as_slice(), &[shown]].concat()).len(), 1);
+    }
+
+    #[test]
+    fn a_source_that_is_no_rust_is_found_with_its_place() {
+        for (text, found_at) in [("\npub fn (", ":2: "), ("mod a;\n\n1", ":3: ")] {
+            let found = found(&[(LIB, text)]);
+            assert!(
+                found.len() == 1 && found[0].starts_with(&format!("{LIB}{found_at}")),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::tokens::{Placed, Token, tokens};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
 /// What a language line may say about a block that is compiled and meant to be.
 const COMPILED: &[&str] = &[
@@ -33,101 +34,89 @@ impl Used {
         self.defined.contains(name)
     }
 
-    /// Adds what the documentation of a source file uses.
-    pub(super) fn add_source(&mut self, text: &str) {
-        let mut page = String::new();
-        for placed in tokens(text) {
-            match placed.token {
-                Token::Documentation(line) => {
-                    page.push_str(line);
-                    page.push('\n');
-                }
-                _ => self.add_page(&std::mem::take(&mut page)),
-            }
-        }
-        self.add_page(&page);
-    }
-
     /// Adds what a page of Markdown uses.
     pub(super) fn add_page(&mut self, page: &str) {
-        let mut block: Option<Block> = None;
-        for line in page.lines() {
-            let line = line.strip_prefix(' ').unwrap_or(line);
-            match block.as_mut() {
-                None => block = Block::opened_by(line),
-                Some(open) if open.is_closed_by(line) => {
-                    self.add_code(&open.code);
-                    block = None;
+        let mut block: Option<String> = None;
+        for event in Parser::new(page) {
+            match (event, &mut block) {
+                (Event::Start(Tag::CodeBlock(kind)), _) if is_compiled(&kind) => {
+                    block = Some(String::new());
                 }
-                Some(open) => open.add(line),
+                (Event::Text(text), Some(code)) => code.push_str(&text),
+                (Event::End(TagEnd::CodeBlock), _) => {
+                    self.add_block(&block.take().unwrap_or_default());
+                }
+                _ => {}
             }
         }
     }
 
-    fn add_code(&mut self, code: &str) {
-        let tokens = tokens(code);
-        let at = |index: Option<usize>| index.and_then(|index| tokens.get(index));
-        let is = |index: Option<usize>, sign| {
-            at(index).is_some_and(|placed: &Placed<'_>| placed.token == Token::Sign(sign))
-        };
-        for (index, placed) in tokens.iter().enumerate() {
-            let Token::Word(name) = placed.token else {
-                continue;
-            };
-            let (before, next) = (index.checked_sub(1), Some(index + 1));
-            if at(before).is_some_and(|placed| placed.token == Token::Word("fn")) {
-                self.defined.insert(name.to_owned());
-                continue;
+    /// Adds what the lines that readers see use. The others are read with them, since brackets may
+    /// open in one and close in the other.
+    fn add_block(&mut self, block: &str) {
+        let (mut code, mut hidden) = (String::new(), BTreeSet::new());
+        for (line, number) in block.lines().zip(1..) {
+            match line.trim().strip_prefix('#') {
+                Some(rest) if rest.is_empty() || rest.starts_with(' ') => {
+                    hidden.insert(number);
+                    code.push_str(rest);
+                }
+                _ => code.push_str(line),
             }
-            let is_path = is(before, ':') && is(index.checked_sub(2), ':');
-            let is_generic = is(next, ':') && is(Some(index + 2), ':') && is(Some(index + 3), '<');
-            if is_path || is_generic || is(next, '(') {
-                self.names.insert(name.to_owned());
+            code.push('\n');
+        }
+        // What is no Rust fails as a test of the documentation.
+        if let Ok(code) = code.parse() {
+            self.add_code(code, &hidden);
+        }
+    }
+
+    fn add_code(&mut self, code: TokenStream, hidden: &BTreeSet<usize>) {
+        let tokens: Vec<TokenTree> = code.into_iter().collect();
+        for (at, token) in tokens.iter().enumerate() {
+            let (before, after) = (&tokens[..at], &tokens[at + 1..]);
+            match token {
+                TokenTree::Group(group) => self.add_code(group.stream(), hidden),
+                TokenTree::Ident(name) if hidden.contains(&name.span().start().line) => {}
+                TokenTree::Ident(name) if is_defined(before) => {
+                    self.defined.insert(name.to_string());
+                }
+                TokenTree::Ident(name) if is_used(before, after) => {
+                    self.names.insert(name.to_string());
+                }
+                _ => {}
             }
         }
     }
 }
 
-/// A code block that is not closed yet.
-struct Block {
-    fence: String,
-    is_compiled: bool,
-    code: String,
+fn is_defined(before: &[TokenTree]) -> bool {
+    matches!(before, [.., TokenTree::Ident(word)] if word == "fn")
 }
 
-impl Block {
-    fn opened_by(line: &str) -> Option<Self> {
-        let line = line.trim_start();
-        let mark = line.chars().next().filter(|mark| "`~".contains(*mark))?;
-        let language = line.trim_start_matches(mark);
-        let fence = &line[..line.len() - language.len()];
-        // A backtick behind the fence makes it a code span within a line.
-        if fence.len() < 3 || language.contains('`') {
-            return None;
-        }
-        Some(Self {
-            fence: fence.to_owned(),
-            is_compiled: language
-                .split([',', ' '])
-                .map(str::trim)
-                .filter(|word| !word.is_empty())
-                .all(|word| COMPILED.contains(&word)),
-            code: String::new(),
-        })
+/// True for a name within a path, one with parameters, and one that is called.
+fn is_used(before: &[TokenTree], after: &[TokenTree]) -> bool {
+    match (before, after) {
+        // A lifetime.
+        ([.., quote], _) if is(quote, '\'') => false,
+        ([.., a, b], _) if is(a, ':') && is(b, ':') => true,
+        (_, [a, b, c, ..]) if is(a, ':') && is(b, ':') && is(c, '<') => true,
+        (_, [TokenTree::Group(next), ..]) => next.delimiter() == Delimiter::Parenthesis,
+        _ => false,
     }
+}
 
-    fn is_closed_by(&self, line: &str) -> bool {
-        let line = line.trim();
-        line.starts_with(&self.fence) && line.chars().all(|c| self.fence.starts_with(c))
-    }
+fn is(token: &TokenTree, sign: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == sign)
+}
 
-    fn add(&mut self, line: &str) {
-        let shown = line.trim_start();
-        let is_hidden = shown == "#" || shown.starts_with("# ");
-        if self.is_compiled && !is_hidden {
-            self.code.push_str(line);
-            self.code.push('\n');
-        }
+fn is_compiled(block: &CodeBlockKind<'_>) -> bool {
+    match block {
+        CodeBlockKind::Indented => true,
+        CodeBlockKind::Fenced(language) => language
+            .split([',', ' '])
+            .filter(|word| !word.is_empty())
+            .all(|word| COMPILED.contains(&word)),
     }
 }
 
@@ -167,6 +156,15 @@ mod tests {
             [""; 0]
         );
         assert_eq!(names("#[must_use]\nfn f() { g() }"), ["g"]);
+        assert_eq!(names("fn f<'read>(a: &'read (A, B)) {}"), [""; 0]);
+    }
+
+    #[test]
+    fn a_bracket_may_open_in_a_hidden_line_and_close_in_a_shown_one() {
+        assert_eq!(
+            names("# if hidden() {\n  open();\n}\nread();"),
+            ["open", "read"]
+        );
     }
 
     #[test]
@@ -208,23 +206,14 @@ mod tests {
 
     #[test]
     fn text_around_blocks_does_not_count() {
-        let used = used("a()\n\n```\nb()\n```\n\nc() and ```d()```\n\n~~~\ne()\n~~~\n");
-        assert_eq!(used.names.into_iter().collect::<Vec<_>>(), ["b", "e"]);
+        let used =
+            used("a()\n\n```\nb()\n```\n\nc() and ```d()```\n\n~~~\ne()\n~~~\n\nF:\n\n    f()\n");
+        assert_eq!(used.names.into_iter().collect::<Vec<_>>(), ["b", "e", "f"]);
     }
 
     #[test]
     fn a_longer_fence_holds_shorter_ones() {
         let used = used("````text\n```\na()\n```\n````\n```\nb()\n```\n");
         assert!(used.calls("b") && !used.calls("a"));
-    }
-
-    #[test]
-    fn documentation_of_items_and_modules_is_read_each_for_itself() {
-        let mut used = Used::default();
-        used.add_source(
-            "//! Doc.\n//!\n//! ```\n//! a();\n//! ```\n\n/// ```\n/// b();\nfn c() { d() }\n/// e();\n",
-        );
-        assert!(used.calls("a"));
-        assert!(!["b", "c", "d", "e"].iter().any(|name| used.calls(name)));
     }
 }

@@ -1,10 +1,14 @@
 //! The functions of a source file that somebody outside of its crate can call.
 //!
-//! Read from the text alone, since `xtask` compiles in a moment and has no compiler at hand: what
+//! Read from the syntax alone, since `xtask` compiles in a moment and has no compiler at hand: what
 //! is `pub` counts as reachable, because the lint `unreachable_pub` denies what is not. Functions
 //! that macros make are not seen.
 
-use super::tokens::{Placed, Token, tokens};
+use syn::punctuated::Punctuated;
+use syn::{
+    Attribute, Ident, ImplItem, Item, ItemEnum, ItemStruct, ItemUnion, Meta, Token, TraitItem,
+    Type, Visibility,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Function {
@@ -16,9 +20,9 @@ pub(super) struct Function {
     pub(super) of_trait: bool,
 }
 
-/// What a source file holds.
+/// What a source file declares.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(super) struct Declared {
     pub(super) functions: Vec<Function>,
     /// Types with `#[doc(hidden)]`: their methods are for macros.
     pub(super) hidden_types: Vec<String>,
@@ -26,218 +30,106 @@ pub(super) struct Source {
     pub(super) modules_left_out: Vec<String>,
 }
 
-impl Source {
-    pub(super) fn of(text: &str) -> Self {
-        let mut reader = Reader::default();
-        let tokens = tokens(text);
-        let mut rest = tokens.as_slice();
-        while let Some((first, after)) = rest.split_first() {
-            rest = reader.read(first, after);
-        }
-        reader.found
-    }
-}
-
-/// What the braces around a place belong to.
-#[derive(Clone, Debug)]
-enum Scope {
-    Module,
-    /// The methods of this type.
-    Methods(String),
-    Trait,
-    /// Bodies, fields, trait implementations, and whatever is hidden or for tests.
-    LeftOut,
-}
-
-#[derive(Default)]
-struct Reader<'a> {
-    found: Source,
-    scopes: Vec<Scope>,
-    /// The item so far, up to its body or its semicolon.
-    header: Vec<Placed<'a>>,
-    /// Brackets of any kind that are open within the header.
-    depth: usize,
-    is_left_out: bool,
-}
-
-impl<'a> Reader<'a> {
-    /// Takes `first`, or with it what belongs to it, and returns what is left.
-    fn read<'t>(&mut self, first: &Placed<'a>, after: &'t [Placed<'a>]) -> &'t [Placed<'a>] {
-        let is_in_body = matches!(self.scopes.last(), Some(Scope::LeftOut));
-        match first.token {
-            Token::Documentation(_) => {}
-            Token::Sign('{') if is_in_body => self.scopes.push(Scope::LeftOut),
-            Token::Sign('}') if self.depth == 0 => {
-                self.scopes.pop();
-                self.begin_item();
-            }
-            _ if is_in_body => {}
-            Token::Sign('#') if self.header.is_empty() => {
-                let (attribute, after) = attribute(after);
-                self.is_left_out |= leaves_out(&attribute);
-                return after;
-            }
-            Token::Sign('{') if self.depth == 0 => {
-                let scope = self.end_item();
-                self.scopes.push(scope);
-            }
-            Token::Sign(';') if self.depth == 0 => {
-                self.end_item();
-            }
-            Token::Sign('(' | '[' | '{') => {
-                self.depth += 1;
-                self.header.push(*first);
-            }
-            Token::Sign(')' | ']' | '}') => {
-                self.depth = self.depth.saturating_sub(1);
-                self.header.push(*first);
-            }
-            _ => self.header.push(*first),
-        }
-        after
+impl Declared {
+    pub(super) fn by(items: &[Item]) -> Self {
+        let mut declared = Self::default();
+        declared.add_items(items);
+        declared
     }
 
-    fn begin_item(&mut self) {
-        self.header.clear();
-        self.depth = 0;
-        self.is_left_out = false;
-    }
-
-    /// Notes the item, whose header is complete; returns what its braces hold, if it has some.
-    fn end_item(&mut self) -> Scope {
-        let header = std::mem::take(&mut self.header);
-        let is_left_out = std::mem::take(&mut self.is_left_out);
-        self.depth = 0;
-        let (is_public, header) = visibility(&header);
-        let (kind, name) = kind_and_name(header);
-        match (kind, name) {
-            ("fn", Some((name, line))) if !is_left_out => {
-                let (of_type, of_trait) = match self.scopes.last() {
-                    Some(Scope::Methods(of_type)) => (Some(of_type.clone()), false),
-                    Some(Scope::Trait) => (None, true),
-                    _ => (None, false),
-                };
-                if is_public || of_trait {
-                    self.found.functions.push(Function {
-                        name: name.to_owned(),
-                        line,
-                        of_type,
-                        of_trait,
-                    });
+    fn add_items(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Fn(function) if is_shown(&function.vis, &function.attrs) => {
+                    self.add(&function.sig.ident, None, false);
                 }
-                Scope::LeftOut
+                Item::Impl(block) if block.trait_.is_none() && !is_left_out(&block.attrs) => {
+                    let of_type = name_of(&block.self_ty);
+                    for item in &block.items {
+                        if let ImplItem::Fn(method) = item
+                            && is_shown(&method.vis, &method.attrs)
+                        {
+                            self.add(&method.sig.ident, of_type.clone(), false);
+                        }
+                    }
+                }
+                Item::Trait(declared) if is_shown(&declared.vis, &declared.attrs) => {
+                    for item in &declared.items {
+                        if let TraitItem::Fn(method) = item
+                            && !is_left_out(&method.attrs)
+                        {
+                            self.add(&method.sig.ident, None, true);
+                        }
+                    }
+                }
+                Item::Mod(module) if is_left_out(&module.attrs) => {
+                    self.modules_left_out.push(module.ident.to_string());
+                }
+                Item::Mod(module) => {
+                    if let Some((_, items)) = &module.content {
+                        self.add_items(items);
+                    }
+                }
+                Item::Struct(ItemStruct { ident, attrs, .. })
+                | Item::Enum(ItemEnum { ident, attrs, .. })
+                | Item::Union(ItemUnion { ident, attrs, .. })
+                    if is_left_out(attrs) =>
+                {
+                    self.hidden_types.push(ident.to_string());
+                }
+                _ => {}
             }
-            ("struct" | "enum" | "union", Some((name, _))) if is_left_out => {
-                self.found.hidden_types.push(name.to_owned());
-                Scope::LeftOut
-            }
-            ("mod", Some((name, _))) if is_left_out => {
-                self.found.modules_left_out.push(name.to_owned());
-                Scope::LeftOut
-            }
-            _ if is_left_out => Scope::LeftOut,
-            ("mod", _) => Scope::Module,
-            ("trait", _) if is_public => Scope::Trait,
-            ("impl", _) => type_with_methods(header).map_or(Scope::LeftOut, Scope::Methods),
-            _ => Scope::LeftOut,
         }
+    }
+
+    fn add(&mut self, name: &Ident, of_type: Option<String>, of_trait: bool) {
+        self.functions.push(Function {
+            name: name.to_string(),
+            line: name.span().start().line,
+            of_type,
+            of_trait,
+        });
     }
 }
 
-/// The attribute whose `#` was just read, without spaces, and what follows it.
-fn attribute<'t, 'a>(tokens: &'t [Placed<'a>]) -> (String, &'t [Placed<'a>]) {
-    let (mut text, mut depth) = (String::new(), 0_usize);
-    for (at, placed) in tokens.iter().enumerate() {
-        match placed.token {
-            Token::Sign('!') if depth == 0 => {}
-            Token::Sign('[') => depth += 1,
-            Token::Sign(']') if depth == 1 => return (text, &tokens[at + 1..]),
-            Token::Sign(']') => depth = depth.saturating_sub(1),
-            Token::Sign(sign) => text.push(sign),
-            Token::Word(word) => text.push_str(word),
-            Token::Literal(literal) => text.push_str(literal),
-            Token::Documentation(_) => {}
-        }
-        if depth == 0 && placed.token != Token::Sign('!') {
-            break;
-        }
+fn is_shown(visibility: &Visibility, attributes: &[Attribute]) -> bool {
+    matches!(visibility, Visibility::Public(_)) && !is_left_out(attributes)
+}
+
+/// True for what is hidden from the documentation or there for tests only.
+fn is_left_out(attributes: &[Attribute]) -> bool {
+    attributes
+        .iter()
+        .any(|attribute| leaves_out(&attribute.meta))
+}
+
+/// `doc(hidden)`, `cfg(test)`, `cfg(doctest)`, and an `all` with one of these within `cfg`.
+fn leaves_out(meta: &Meta) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|name| meta.path().is_ident(name));
+    match meta {
+        Meta::Path(_) => is_one_of(&["hidden", "test", "doctest"]),
+        Meta::List(list) if is_one_of(&["doc", "cfg", "all"]) => list
+            .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+            .is_ok_and(|within| within.iter().any(leaves_out)),
+        _ => false,
     }
-    (text, tokens)
 }
 
-fn leaves_out(attribute: &str) -> bool {
-    attribute == "doc(hidden)"
-        || attribute == "cfg(test)"
-        || attribute == "cfg(doctest)"
-        || attribute.starts_with("cfg(all(test,")
-        || attribute.starts_with("cfg(all(doctest,")
-}
-
-/// Whether the item is `pub` without a restriction, and what stands after that.
-fn visibility<'t, 'a>(header: &'t [Placed<'a>]) -> (bool, &'t [Placed<'a>]) {
-    let Some(rest) = after(header, Token::Word("pub")) else {
-        return (false, header);
-    };
-    let Some(restriction) = after(rest, Token::Sign('(')) else {
-        return (true, rest);
-    };
-    let end = position(restriction, Token::Sign(')')).map_or(restriction.len(), |at| at + 1);
-    (false, &restriction[end..])
-}
-
-/// The keyword of the item, and the name behind it with its line.
-fn kind_and_name<'a>(header: &[Placed<'a>]) -> (&'a str, Option<(&'a str, usize)>) {
-    let mut tokens = header.iter().skip_while(|placed| {
-        matches!(
-            placed.token,
-            Token::Word("async" | "const" | "default" | "extern" | "unsafe") | Token::Literal(_)
-        )
-    });
-    let mut word = || match tokens.next() {
-        Some(Placed {
-            token: Token::Word(word),
-            line,
-        }) => Some((*word, *line)),
+/// The name of a type without its path and parameters.
+fn name_of(of_type: &Type) -> Option<String> {
+    match of_type {
+        Type::Path(of_type) => Some(of_type.path.segments.last()?.ident.to_string()),
         _ => None,
-    };
-    let kind = word().map_or("", |(kind, _)| kind);
-    (kind, word())
-}
-
-/// The type that an `impl` block gives methods; nothing if it implements a trait for one.
-fn type_with_methods(header: &[Placed<'_>]) -> Option<String> {
-    let mut rest = after(header, Token::Word("impl"))?;
-    rest = &rest[..position(rest, Token::Word("where")).unwrap_or(rest.len())];
-    let (mut name, mut depth, mut before) = (None, 0_usize, Token::Sign(' '));
-    // The parameters of the block come before the type, so a name within brackets is never it.
-    for placed in rest {
-        match placed.token {
-            Token::Sign('<') => depth += 1,
-            Token::Sign('>') if before != Token::Sign('-') => depth = depth.saturating_sub(1),
-            Token::Word("for") if depth == 0 => return None,
-            Token::Word(word) if depth == 0 => name = Some(word.to_owned()),
-            _ => {}
-        }
-        before = placed.token;
     }
-    name
-}
-
-/// What follows `token`, if that comes first.
-fn after<'t, 'a>(tokens: &'t [Placed<'a>], token: Token<'_>) -> Option<&'t [Placed<'a>]> {
-    tokens
-        .split_first()
-        .filter(|(first, _)| first.token == token)
-        .map(|(_, rest)| rest)
-}
-
-fn position(tokens: &[Placed<'_>], token: Token<'_>) -> Option<usize> {
-    tokens.iter().position(|placed| placed.token == token)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn declared(text: &str) -> Declared {
+        Declared::by(&syn::parse_file(text).unwrap().items)
+    }
 
     /// The names of the functions found, with `Type::` before those of a type.
     fn names(text: &str) -> Vec<String> {
@@ -245,7 +137,7 @@ mod tests {
             Some(of_type) => format!("{of_type}::{}", function.name),
             None => function.name,
         };
-        Source::of(text).functions.into_iter().map(name).collect()
+        declared(text).functions.into_iter().map(name).collect()
     }
 
     #[test]
@@ -253,7 +145,7 @@ mod tests {
         let text =
             "//! Doc.\n\npub fn open() {}\n\nimpl Log {\n    pub async fn read(&self) {}\n}\n";
         assert_eq!(names(text), ["open", "Log::read"]);
-        let lines: Vec<usize> = Source::of(text).functions.iter().map(|f| f.line).collect();
+        let lines: Vec<usize> = declared(text).functions.iter().map(|f| f.line).collect();
         assert_eq!(lines, [3, 6]);
     }
 
@@ -291,7 +183,7 @@ mod tests {
             trait Sealed { fn seal(&self); }
             pub(crate) trait Inner { fn inner(&self); }";
         assert_eq!(names(text), ["read", "all"]);
-        assert!(Source::of(text).functions.iter().all(|f| f.of_trait));
+        assert!(declared(text).functions.iter().all(|f| f.of_trait));
     }
 
     #[test]
@@ -326,15 +218,8 @@ mod tests {
             #[cfg(test)] mod tests;
             mod log;
             pub struct Log;";
-        let source = Source::of(text);
-        assert_eq!(source.hidden_types, ["Machinery"]);
-        assert_eq!(source.modules_left_out, ["private", "tests"]);
-    }
-
-    #[test]
-    fn text_that_ends_too_early_is_read_to_its_end() {
-        for text in ["pub fn a(", "#[doc", "pub(", "impl", "}", "pub fn", "mod"] {
-            let _ = Source::of(text);
-        }
+        let declared = declared(text);
+        assert_eq!(declared.hidden_types, ["Machinery"]);
+        assert_eq!(declared.modules_left_out, ["private", "tests"]);
     }
 }
