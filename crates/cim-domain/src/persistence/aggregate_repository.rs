@@ -205,6 +205,66 @@ impl<A: Aggregate> AggregateRepository<A> {
             .await
     }
 
+    /// Decides over several aggregates, with metadata and tags for all events of the decision.
+    ///
+    /// ```
+    /// # use cim_domain::{Aggregate, DomainEvent};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # enum StockEvent { Counted { pieces: u64 } }
+    /// # #[derive(Debug, Default)] struct Stock { pieces: u64 }
+    /// # impl Aggregate for Stock {
+    /// #     const CONTEXT: &'static str = "docs";
+    /// #     const TYPE: &'static str = "stock";
+    /// #     type Id = String;
+    /// #     type Event = StockEvent;
+    /// #     type Command = u64;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, event: &StockEvent) { let StockEvent::Counted { pieces } = event; self.pieces = *pieces; }
+    /// #     fn handle(&self, pieces: u64) -> Result<Vec<StockEvent>, Self::Error> { Ok(vec![StockEvent::Counted { pieces }]) }
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use std::convert::Infallible;
+    /// use cim_domain::persistence::{AggregateQuery, AggregateRepository, ExecuteOptions, Tags};
+    ///
+    /// let stocks = AggregateRepository::<Stock>::new(cim_domain::open("memory:").await?.log());
+    /// let (lamps, chairs) = ("lamps".to_owned(), "chairs".to_owned());
+    /// let both = (stocks.participant(&lamps), stocks.participant(&chairs));
+    /// let tags = Tags::new(["count:2026"])?;
+    /// let options = ExecuteOptions { tags: tags.clone(), ..Default::default() };
+    /// stocks
+    ///     .execute_many_with(both, options, |(lamps, chairs)| {
+    ///         lamps.handle(12)?;
+    ///         chairs.handle(7)?;
+    ///         Ok::<_, Infallible>(())
+    ///     })
+    ///     .await?;
+    ///
+    /// let counted = stocks.query(&AggregateQuery { tags, ..Default::default() }).await?;
+    /// assert_eq!(counted.items.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Repository::execute_many_with`].
+    pub async fn execute_many_with<P, T, E>(
+        &self,
+        participants: P,
+        options: ExecuteOptions,
+        decide: impl Fn(P::Drafts<'_>) -> Result<T, E> + Send + Sync,
+    ) -> Result<ExecutedMany<T>, RepositoryError<E>>
+    where
+        P: Participants,
+        T: Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        self.repository
+            .execute_many_with(&self.ctx, participants, options, decide)
+            .await
+    }
+
     /// Executes a command, as [`Repository::execute`] does.
     ///
     /// # Errors
