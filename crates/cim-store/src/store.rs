@@ -10,7 +10,8 @@ use crate::{
     SharedSubscriptions,
 };
 
-/// An open store.
+/// An open store. Functions that need one for the moment take it as `&dyn Store`, which an
+/// `Arc<dyn Store>` becomes by `&*store`.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -27,6 +28,10 @@ use crate::{
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `Store`",
+    note = "an `Arc<dyn Store>` is given as `&*store` where `&dyn Store` is wanted"
+)]
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The log of all events: the same one with every call, which a cache may tell by its address.
