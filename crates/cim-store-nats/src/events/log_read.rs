@@ -1,4 +1,6 @@
 //! Reads of the log: from a position to the log's end as its leader has it when the read begins.
+//!
+//! Few messages at the end are got one by one; more of them come through a consumer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use crate::wire::{Arrived, decode_event};
 
 /// How many events are handed on at once.
 const PAGE: usize = 256;
+/// How many messages are got one by one. Each may have a MiB.
+const SHORT: u64 = 16;
 /// How far the clocks of a cluster's servers may differ, when events are found by the time at which
 /// they were stored.
 pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
@@ -129,6 +133,39 @@ impl SharedLog {
         }
     }
 
+    /// The events between a position and the log's last message, where these are few: they are got
+    /// together, in one round trip, where a consumer would take several. `None` where they are too
+    /// many, or the last of them are the beginning of a commit.
+    async fn short_tail(
+        &self,
+        after: u64,
+        last: &StoredMessage,
+        budget: &Budget,
+    ) -> Result<Option<Vec<RecordedEvent>>, EventLogError> {
+        let end = last.sequence;
+        if end - after > SHORT {
+            return Ok(None);
+        }
+        let before: Vec<_> = (after + 1..end).collect();
+        let mut events = match before.is_empty() {
+            true => Vec::new(),
+            false => self.events_at(before, budget).await?,
+        };
+        events.sort_unstable_by_key(|event| event.position);
+        if is_event(&last.subject) {
+            events.push(event_of(last)?);
+        }
+        let is_whole = |last: &RecordedEvent| last.commit_index + 1 == last.commit_count;
+        if !events.last().is_none_or(is_whole) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(EventFilter::all(), after);
+        for event in &events {
+            reader.check_commit(event)?;
+        }
+        Ok(Some(events))
+    }
+
     /// Where to begin for events after a position that a filter means.
     pub(super) async fn start(
         &self,
@@ -174,19 +211,20 @@ pub(super) async fn read(
     else {
         return Ok(nothing());
     };
-    // Whoever asks again and again for what is new mostly gets nothing, or the last event that is
-    // known already, where that is asked for, too: one small question tells.
+    // Whoever asks again and again for what is new mostly gets nothing, or little: small questions
+    // tell.
     if after > 0 {
         let last = log.last_message(&budget).await?;
         let Some(last) = last.filter(|last| last.sequence > after) else {
             return Ok(nothing());
         };
-        if last.sequence == after + 1 && is_event(&last.subject) {
-            let event = event_of(&last)?;
-            if event.commit_index + 1 == event.commit_count {
-                let meant = query.filter.matches(&event, &mut String::new());
-                return Ok(stream::iter(meant.then_some(Ok(event))).boxed());
-            }
+        if let Some(events) = log.short_tail(after, &last, &budget).await? {
+            let mut subject = String::new();
+            let meant = events.into_iter();
+            let meant = meant.filter(move |event| query.filter.matches(event, &mut subject));
+            let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
+            let meant = meant.take(limit.unwrap_or(usize::MAX));
+            return Ok(stream::iter(meant.map(Ok)).boxed());
         }
     }
     let mut end = log.end(&budget).await?;

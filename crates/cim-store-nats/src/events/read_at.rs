@@ -99,7 +99,7 @@ impl SharedLog {
     }
 
     /// The events at these positions, as far as there are events.
-    async fn events_at(
+    pub(super) async fn events_at(
         &self,
         positions: Vec<u64>,
         budget: &Budget,

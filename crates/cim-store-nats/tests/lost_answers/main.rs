@@ -40,7 +40,7 @@ fn start() -> TestServer {
 fn fresh() -> String {
     static SERVER: OnceLock<TestServer> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
-        let settings = ServerSettings::new().accounts(40);
+        let settings = ServerSettings::new().accounts(80);
         TestServer::start(settings).unwrap_or_else(|error| panic!("{error}"))
     });
     server.url_of(server.next_account().unwrap())

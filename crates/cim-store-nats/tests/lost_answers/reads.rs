@@ -1,8 +1,8 @@
 //! Reads whose answers are lost, or that meet what somebody else wrote into the log: everything is
 //! given, or an error that says why not.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cim_conformance::nats_server::{ServerSettings, TestCluster};
@@ -303,6 +303,56 @@ async fn whoever_has_all_but_the_last_event_gets_it_with_one_question() {
     }
     let rest = read_log_after(&store, 1, all()).await.unwrap();
     assert_eq!(rest, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_new_events_are_got_with_a_question_each_and_no_consumer() {
+    let (url, asked) = (fresh(), Arc::<Mutex<Vec<String>>>::default());
+    let noting = asked.clone();
+    let proxied = proxy::start(&url, move |message| {
+        if message.to_server && message.subject.starts_with("$JS.API.") {
+            noting.lock().unwrap().push(message.subject.to_owned());
+        }
+        Action::Pass
+    });
+    let store = open(&proxied.await).await;
+    append(&store, "1", "placed").await.unwrap();
+    let event = |event_type| NewEvent::json(event_type, &1).unwrap();
+    let both = vec![event("paid"), event("sent")];
+    let both = Append::new().write(stream("2"), ExpectedVersion::NEW, both);
+    store.log().append(&Context::new(), both).await.unwrap();
+    append(&store, "1", "paid").await.unwrap();
+    let paid = EventFilter::all().of_type(EventType::new("paid").unwrap());
+    // From the middle of a commit, too.
+    let expected: [(_, _, &[u64]); 3] = [
+        (1, EventFilter::all(), &[2, 3, 4]),
+        (2, EventFilter::all(), &[3, 4]),
+        (1, paid, &[2, 4]),
+    ];
+    for (after, filter, found) in expected {
+        asked.lock().unwrap().clear();
+        assert_eq!(read_log_after(&store, after, filter).await.unwrap(), found);
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        let others = asked[1..].iter().all(|one| one.contains("DIRECT.GET"));
+        assert!(others && asked.len() == 4 - after as usize, "{asked:?}");
+    }
+    let first = LogQuery::all().after(Position::new(1)).limit(1);
+    let first = store.log().read_log(&Context::new(), first).await.unwrap();
+    assert_eq!(first.try_collect::<Vec<_>>().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_events_that_a_replica_does_not_have_yet_come_from_the_leader() {
+    let store = behind_a_replica_without_anything(0).await;
+    let found = read_log_after(&store, 1, EventFilter::all()).await;
+    assert_eq!(found.unwrap(), [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_event_that_the_server_lost_is_damage() {
+    let store = behind_a_replica_without_anything(u32::MAX).await;
+    append(&store, "3", "placed").await.unwrap();
+    is_damage(read_log_after(&store, 1, EventFilter::all()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
