@@ -2,6 +2,95 @@
 //!
 //! [`Disk`] is what the engine asks of a file system, and no more. [`RealDisk`] is the machine's
 //! own; tests put disks in its place that fill up, fail, or lose what was not flushed.
+//!
+//! A disk that is the machine's own until a test says that it is full:
+//!
+//! ```
+//! use std::io;
+//! use std::path::Path;
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//!
+//! use cim_store::{Context, EventLogExt, ExpectedVersion, Fault, NewEvent, Store, StreamId};
+//! use cim_store_embedded::disk::{Disk, DiskFile, RealDisk};
+//! use cim_store_embedded::{EmbeddedSettings, EmbeddedStore, Mapping};
+//!
+//! #[derive(Clone, Debug, Default)]
+//! struct Filling {
+//!     full: Arc<AtomicBool>,
+//! }
+//!
+//! impl Filling {
+//!     fn check(&self) -> io::Result<()> {
+//!         match self.full.load(Ordering::SeqCst) {
+//!             true => Err(io::ErrorKind::StorageFull.into()),
+//!             false => Ok(()),
+//!         }
+//!     }
+//!
+//!     fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+//!         Arc::new(FileOf { disk: self.clone(), file })
+//!     }
+//! }
+//!
+//! impl Disk for Filling {
+//!     fn create_dir(&self, path: &Path) -> io::Result<()> { RealDisk.create_dir(path) }
+//!     fn list(&self, directory: &Path) -> io::Result<Vec<String>> { RealDisk.list(directory) }
+//!     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+//!         Ok(self.file(RealDisk.open(path, create)?))
+//!     }
+//!     fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+//!         Ok(self.file(RealDisk.open_to_read(path)?))
+//!     }
+//!     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> { RealDisk.rename(from, to) }
+//!     fn remove(&self, path: &Path) -> io::Result<()> { RealDisk.remove(path) }
+//!     fn sync_dir(&self, path: &Path) -> io::Result<()> { RealDisk.sync_dir(path) }
+//! }
+//!
+//! #[derive(Debug)]
+//! struct FileOf {
+//!     disk: Filling,
+//!     file: Arc<dyn DiskFile>,
+//! }
+//!
+//! impl DiskFile for FileOf {
+//!     fn len(&self) -> io::Result<u64> { self.file.len() }
+//!     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+//!         self.file.read_at(buffer, offset)
+//!     }
+//!     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+//!         self.disk.check()?;
+//!         self.file.write_at(bytes, offset)
+//!     }
+//!     fn sync(&self) -> io::Result<()> { self.file.sync() }
+//!     fn set_len(&self, len: u64) -> io::Result<()> { self.file.set_len(len) }
+//!     fn reserve(&self, len: u64) -> io::Result<bool> {
+//!         self.disk.check()?;
+//!         self.file.reserve(len)
+//!     }
+//!     fn map(&self, len: usize) -> io::Result<Mapping> { self.file.map(len) }
+//!     fn rest(&self, path: &Path) { self.file.rest(path) }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("data");
+//! let (disk, ctx) = (Filling::default(), Context::new());
+//! let settings = EmbeddedSettings::default().with_disk(Arc::new(disk.clone()));
+//! let store = EmbeddedStore::open(&path, settings).await?;
+//! let stream = StreamId::new("sales", "order", "7")?;
+//! let placed = || NewEvent::json("order_placed", &12);
+//! store.log().append_to(&ctx, &stream, ExpectedVersion::NEW, vec![placed()?]).await?;
+//!
+//! disk.full.store(true, Ordering::SeqCst);
+//! let next = store.log().append_to(&ctx, &stream, ExpectedVersion::Exists, vec![placed()?]).await;
+//! assert_eq!(next.unwrap_err().fault(), Some(Fault::Unavailable));
+//! // What was acknowledged before is there.
+//! assert_eq!(store.log().version(&ctx, &stream).await?.get(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

@@ -42,6 +42,13 @@ impl Mapping {
 
     /// Bytes that are in memory already, for disks that are not the machine's own. They must not
     /// change any more.
+    ///
+    /// ```
+    /// use cim_store_embedded::Mapping;
+    ///
+    /// let mapping = Mapping::owned(b"CIM1".to_vec());
+    /// assert_eq!(&mapping[..3], b"CIM");
+    /// ```
     pub fn owned(bytes: Vec<u8>) -> Self {
         Self(Inner::Owned(bytes))
     }

@@ -12,7 +12,15 @@ use crate::disk::{Disk, RealDisk};
 /// use cim_store_embedded::EmbeddedSettings;
 ///
 /// let settings = EmbeddedSettings::default().with_segment_bytes(32 << 20).must_exist();
+///
+/// // On a small machine: less of the index in memory.
+/// let settings = settings.with_fresh_entries(16 << 10);
+///
+/// // The only copy, whose file `mark` is damaged: by decision of its owner.
+/// let settings = settings.accept_end_without_mark();
 /// ```
+///
+/// [`disk`](crate::disk) shows a store on a disk of a test's own.
 #[derive(Clone, Debug)]
 pub struct EmbeddedSettings {
     pub(crate) clock: Arc<dyn Clock>,

@@ -57,6 +57,14 @@ const QUEUE: usize = 1_024;
 /// let placed = NewEvent::json("order_placed", &serde_json::json!({ "total": 12 }))?;
 /// store.log().append_to(&Context::new(), &stream, ExpectedVersion::NEW, vec![placed]).await?;
 /// store.close().await?;
+///
+/// // A service says where its data is, and what a crash left to be done when it was opened.
+/// let store = EmbeddedStore::open(&path, EmbeddedSettings::default().must_exist()).await?;
+/// let report = store.open_report();
+/// if !report.is_quiet() {
+///     eprintln!("{}: {report}", store.directory().display());
+/// }
+/// # assert!(report.is_quiet());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```

@@ -21,6 +21,41 @@ const BUCKETS: [&str; 2] = ["KV_", "OBJ_"];
 ///     .with_credentials(Credentials::File("orders.creds".into()))
 ///     .with_name("orders-service");
 /// ```
+///
+/// In production: encrypted both ways, and on servers that are known to flush before they
+/// acknowledge.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cim_store_nats::NatsSettings;
+///
+/// let settings = NatsSettings::default()
+///     .with_replicas(3)
+///     .require_tls()
+///     .with_authority("ca.pem")
+///     .with_client_certificate("orders.pem", "orders.key")
+///     .require_verified_flush()
+///     .with_monitor_url("http://n1:8222,http://n2:8222,http://n3:8222")
+///     .with_max_bytes(500 << 30)
+///     .with_head_cache(1_000_000)
+///     .with_connect_timeout(Duration::from_secs(2))
+///     .with_request_timeout(Duration::from_secs(1))
+///     .with_operation_timeout(Duration::from_secs(15));
+/// ```
+///
+/// On a leaf node at the edge, whose permissions give each user subjects of its own for answers:
+///
+/// ```
+/// use cim_store_nats::NatsSettings;
+///
+/// let settings = NatsSettings::default()
+///     .tls_first()
+///     .with_domain("shop-17")
+///     .with_inbox_prefix("_INBOX_tills")
+///     .with_stream("TILLS")
+///     .compressed();
+/// ```
 #[derive(Clone, Debug)]
 pub struct NatsSettings {
     pub(crate) clock: Arc<dyn Clock>,

@@ -88,6 +88,17 @@ impl NatsStore {
     /// A permission that is missing then shows as `Unavailable` when the time is over, because only
     /// who made the connection hears of it.
     ///
+    /// ```no_run
+    /// use cim_store_nats::{NatsSettings, NatsStore};
+    ///
+    /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = async_nats::connect("nats://127.0.0.1:4222").await?;
+    /// let store = NatsStore::with_client(client, NatsSettings::default()).await?;
+    /// println!("opened with {} requests", store.requests_sent());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn with_client(

@@ -16,7 +16,14 @@ use functions::{Declared, Function};
 use proc_macro2::TokenStream;
 
 /// The crates that keep the rule.
-const CRATES: &[&str] = &["cim-domain", "cim-ipld", "cim-store", "cim-subject"];
+const CRATES: &[&str] = &[
+    "cim-domain",
+    "cim-ipld",
+    "cim-store",
+    "cim-store-embedded",
+    "cim-store-nats",
+    "cim-subject",
+];
 
 /// Public functions of [`CRATES`] that no example uses, and files that are no Rust. `files` are
 /// those of the workspace: path from the root, and text.
