@@ -250,7 +250,16 @@ impl Answer {
         tries: &mut u32,
     ) -> Result<(), IndexError> {
         self.inner.recover(&self.ctx, fault, seen, tries).await?;
-        self.inner.freshen(&self.ctx).await.map(drop)
+        let end = self.inner.freshen(&self.ctx).await?;
+        if end >= self.through {
+            return Ok(());
+        }
+        let message = "the log was replaced by a shorter one while it was read";
+        Err(EventLogError::integrity(message)
+            .with("last", end)
+            .with("read until", self.through)
+            .with_hint("ask again: the answer is then what the log holds now")
+            .into())
     }
 
     /// Takes a page into the answer.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use cim_domain::persistence::event_index::EventIndex;
+use cim_domain::persistence::event_index::{EventIndex, IndexQuery};
 use cim_domain::store::Store;
+use futures_util::StreamExt as _;
 
-use super::{append, bucket, check_everything, ctx, event, in_memory, small};
+use super::{append, bucket, check_everything, conversation, ctx, event, in_memory, small};
 use crate::watched_log::WatchedLog;
 
 /// Two stores whose first events are the same, as far as `common`; then each goes its own way.
@@ -59,4 +60,32 @@ async fn an_open_index_of_a_log_that_was_restored_answers_from_what_is_there_now
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_whose_log_is_replaced_by_a_shorter_one_ends_with_an_error() {
+    let [(one, _), (other, _)] = [in_memory().await, in_memory().await];
+    for store in [&one, &other] {
+        for _ in 0..20 {
+            append(&store.log(), &[event(1, 1)]).await;
+        }
+    }
+    for _ in 0..80 {
+        append(&one.log(), &[event(1, 1)]).await;
+    }
+    let log = WatchedLog::new(one.log());
+    let index = EventIndex::over(log.clone(), bucket(&one).await, small())
+        .await
+        .unwrap();
+    index.catch_up(&ctx()).await.unwrap();
+    let query = IndexQuery::correlation(conversation(1));
+    let mut events = index.read(&ctx(), query).await.unwrap();
+    events.next().await.unwrap().unwrap();
+    log.replace(other.log());
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event);
+    }
+    let error = last.unwrap().unwrap_err();
+    assert!(format!("{error:?}").contains("replaced"), "{error:?}");
 }
