@@ -83,9 +83,8 @@ impl SharedLog {
         let session = &self.session;
         let name = session.log_stream();
         // Both at once: the last message, and whether any before it is missing.
-        let get = Get::Last { last_by_subj: ">" };
         let (last, info) = tokio::join!(
-            self.get(&get, budget),
+            self.last_message(budget),
             session.api.stream_info(name, budget)
         );
         let info = info.map_err(|failure| session.report(failure, "reading the log"))?;
@@ -97,7 +96,6 @@ impl SharedLog {
         let incomplete = event
             .transpose()?
             .is_some_and(|event| event.commit_index + 1 != event.commit_count);
-        session.saw(last.sequence);
         Ok(Some(End {
             sequence: last.sequence,
             stored_at: last.stored_at,
@@ -316,9 +314,10 @@ impl LogRead {
             }
         }
         consume_budget().await;
-        if page.is_empty() {
+        let Some(last) = page.back() else {
             return Ok(None);
-        }
+        };
+        self.log.session.saw(last.position.get());
         Ok(Some((page, self)))
     }
 

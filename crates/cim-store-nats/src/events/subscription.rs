@@ -77,7 +77,8 @@ impl Subscription {
                 page.extend(self.reader.take(&delivered)?);
             }
             consume_budget().await;
-            if !page.is_empty() {
+            if let Some(last) = page.back() {
+                self.log.session.saw(last.position.get());
                 return Ok(Some((page, self)));
             }
             let log = self.log.clone();

@@ -398,6 +398,15 @@ async fn a_server_that_was_the_leader_is_not_believed_that_nothing_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_the_leader_is_not_believed_that_the_log_ends_earlier() {
+    let store = behind_an_old_leader(2).await;
+    let found = read_log_after(&store, 0, EventFilter::all()).await;
+    assert_eq!(found.unwrap(), [1, 2]);
+    let store = behind_an_old_leader(u32::MAX).await;
+    is_damage(read_log_after(&store, 0, EventFilter::all()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_stays_shorter_than_it_was_is_damage_for_who_asks_what_is_new() {
     let store = behind_an_old_leader(u32::MAX).await;
     let query = LogQuery::all().after(Position::new(1));
