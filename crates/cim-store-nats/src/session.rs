@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cim_store::{
-    Clock, Context, EventLogError, FlushPolicy, Limits, PortError, PortErrorKind, SystemClock,
-};
+use cim_store::{Context, EventLogError, Fault, FlushPolicy, Limits, PortError, PortErrorKind};
 use tokio::sync::watch;
 
 use crate::api::{Api, Failure};
 use crate::budget::Budget;
+use crate::doubt::ShorterLog;
 use crate::error;
 use crate::server::ServerTime;
 use crate::settings::NatsSettings;
@@ -140,8 +139,7 @@ impl Session {
         }
         // A server that was the leader may answer, or one that is not done with becoming it; so it
         // has to be said for a while.
-        let asked = SystemClock.monotonic();
-        let mut attempt = 0;
+        let mut shorter = ShorterLog::than(highest);
         loop {
             let info = self.api.stream_info(self.log_stream(), budget).await;
             let info = info.map_err(|failure| self.report(failure, "append"))?;
@@ -150,15 +148,13 @@ impl Session {
                 self.compared.store(epoch, Ordering::Release);
                 return Ok(());
             }
-            attempt += 1;
-            let passed = SystemClock.monotonic().saturating_duration_since(asked);
-            if passed > BEHIND {
+            let waited = shorter.again(self.log_stream(), last, budget).await;
+            if let Err(error) = &waited
+                && error.fault() == Some(Fault::Integrity)
+            {
                 self.stop_writing();
-                return Err(error::rolled_back(self.log_stream(), highest, last));
             }
-            if !budget.pause(attempt).await {
-                return Err(error::behind(highest, last));
-            }
+            waited?;
         }
     }
 

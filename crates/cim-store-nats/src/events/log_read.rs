@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_store::{
-    Clock, Context, EventFilter, EventLogError, EventStream, LogQuery, RecordedEvent, SystemClock,
-    TimeBasis, Timestamp,
+    Context, EventFilter, EventLogError, EventStream, LogQuery, RecordedEvent, TimeBasis, Timestamp,
 };
 use cim_subject::SubjectPattern;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -19,9 +18,9 @@ use super::heads::{event_of, incomplete};
 use super::log::SharedLog;
 use crate::api::{Get, StoredMessage};
 use crate::budget::Budget;
-use crate::error::{self, behind, ended_early};
+use crate::doubt::ShorterLog;
+use crate::error::{self, ended_early};
 use crate::follow::{Delivered, Follower, Following, Start};
-use crate::session::BEHIND;
 use crate::store::check_complete;
 use crate::subjects;
 use crate::wire::{Arrived, decode_event};
@@ -110,8 +109,7 @@ impl SharedLog {
     async fn last_message(&self, budget: &Budget) -> Result<Option<StoredMessage>, EventLogError> {
         let session = &self.session;
         let known = session.highest();
-        let asked = SystemClock.monotonic();
-        let mut attempt = 0;
+        let mut shorter = ShorterLog::than(known);
         loop {
             let get = Get::Last { last_by_subj: ">" };
             let last = self.get(&get, budget).await?;
@@ -120,14 +118,7 @@ impl SharedLog {
                 session.saw(end);
                 return Ok(last);
             }
-            attempt += 1;
-            let passed = SystemClock.monotonic().saturating_duration_since(asked);
-            if passed > BEHIND {
-                return Err(error::rolled_back(session.log_stream(), known, end));
-            }
-            if !budget.pause(attempt).await {
-                return Err(behind(known, end));
-            }
+            shorter.again(session.log_stream(), end, budget).await?;
         }
     }
 
@@ -144,11 +135,8 @@ impl SharedLog {
         if end - after > SHORT {
             return Ok(None);
         }
-        let before: Vec<_> = (after + 1..end).collect();
-        let mut events = match before.is_empty() {
-            true => Vec::new(),
-            false => self.events_at(before, budget).await?,
-        };
+        let before = (after + 1..end).collect();
+        let mut events = self.events_at(before, budget).await?;
         events.sort_unstable_by_key(|event| event.position);
         if is_event(&last.subject) {
             events.push(event_of(last)?);
